@@ -1,0 +1,3 @@
+//! The program `galen`.
+
+fn main() {}
