@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.37;
+
+import {Access} from "./Types.sol";
+
+/// @notice Reads, checked against the patient's consents and stamped with their time.
+interface IAccessLog {
+    /// @notice An access names no record.
+    error AccessEmpty();
+
+    /// @notice A word that names a record has a bit that means nothing.
+    error RecordMalformed(uint256 index);
+
+    /// @notice The consent is not in the patient's consent tree.
+    error ConsentNotFound(bytes32 leaf);
+
+    /// @notice The consent does not hold now.
+    error ConsentNotInForce(uint48 notBefore, uint48 expiry);
+
+    /// @notice The consent does not cover the segment of a record.
+    error SegmentNotConsented(uint8 segment);
+
+    /// @notice The consent does not cover the purpose.
+    error PurposeNotConsented(uint8 purpose);
+
+    /// @notice The grantee is suspended, or uses a grantee-zero consent without being active.
+    error GranteeNotInStanding(address grantee);
+
+    /// @notice A grantee read, or is about to read, a record.
+    /// @param consent Leaf of the consent that covers the read.
+    /// @param purpose Number of the purpose of use.
+    /// @param network Whether the consent names no grantee. With an emergency purpose this is
+    /// break-glass.
+    /// @param deadline Zero if the grantee sent the call itself. Otherwise the deadline that it
+    /// signed: two events that agree in all fields count once.
+    event Accessed(
+        address indexed patient,
+        address indexed grantee,
+        bytes32 indexed record,
+        bytes32 consent,
+        uint8 purpose,
+        bool network,
+        uint48 deadline
+    );
+
+    /// @notice An organization asks a patient for consent.
+    /// @param purposes Bit n stands for purpose of use n.
+    /// @param store 0 if `message` is a Swarm address, 1 if it is the digest of a CID.
+    /// @param message Where the request lies, sealed to the patient; zero for none.
+    event AccessRequested(
+        address indexed patient,
+        address indexed organization,
+        uint32 purposes,
+        uint8 store,
+        bytes32 message,
+        uint48 deadline
+    );
+
+    /// @notice Logs reads of one patient's records. The grantee or its controller sends the call.
+    function logAccess(Access calldata access) external;
+
+    /// @notice As `logAccess`, by the signature of the grantee's controller.
+    function logAccessBySig(Access calldata access, uint48 deadline, bytes calldata signature)
+        external;
+
+    /// @notice Asks a patient for consent, as an active organization.
+    /// @param deadline Last Unix second at which the signature holds.
+    function requestAccess(
+        address patient,
+        address organization,
+        uint32 purposes,
+        uint8 store,
+        bytes32 message,
+        uint48 deadline,
+        bytes calldata signature
+    ) external;
+}

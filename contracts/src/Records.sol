@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Consents} from "./Consents.sol";
+import {IRecords} from "./IRecords.sol";
+import {
+    Answer,
+    BulkLeaf,
+    Delegation,
+    Leaf,
+    Policy,
+    Proposal,
+    Reseal,
+    Status
+} from "./Types.sol";
+
+/// @title Records
+/// @dev The interface holds the documentation; comments here say only why.
+abstract contract Records is Consents, IRecords {
+    bytes32 internal constant LEAF_TYPEHASH = keccak256(
+        "Leaf(uint8 kind,uint8 segment,uint64 number,uint8 store,bytes32 content,bytes32 commitment,bytes32 previous)"
+    );
+    bytes32 internal constant PROPOSAL_TYPEHASH = keccak256(
+        "Proposal(address patient,address author,uint32 rotations,uint16 count,uint48 deadline,bytes32 policy,Leaf[] leaves)Leaf(uint8 kind,uint8 segment,uint64 number,uint8 store,bytes32 content,bytes32 commitment,bytes32 previous)"
+    );
+    bytes32 internal constant WITHDRAWAL_TYPEHASH = keccak256(
+        "Withdrawal(address patient,address author,uint32 rotations,bytes32 proposal,uint48 deadline)"
+    );
+    bytes32 internal constant SETTLEMENT_TYPEHASH = keccak256(
+        "Settlement(address patient,uint32 sequence,bytes32 proposal,uint256 accepted,uint256 rejected,uint48 deadline)"
+    );
+    bytes32 internal constant COSIGNATURE_TYPEHASH = keccak256(
+        "Cosignature(address cosigner,uint32 rotations,bytes32 proposal,uint48 deadline)"
+    );
+    bytes32 internal constant RESEALED_TYPEHASH = keccak256(
+        "Resealed(uint8 segment,uint64 number,uint8 store,bytes32 content,bytes32 previous)"
+    );
+    bytes32 internal constant RESEAL_TYPEHASH = keccak256(
+        "Reseal(address patient,address author,address signer,uint32 rotations,Resealed[] items,uint48 deadline)Resealed(uint8 segment,uint64 number,uint8 store,bytes32 content,bytes32 previous)"
+    );
+    bytes32 internal constant BULK_ANCHOR_TYPEHASH = keccak256(
+        "BulkAnchor(address author,uint32 rotations,bytes32 root,uint32 count,uint8 store,bytes32 manifest,uint48 deadline)"
+    );
+    bytes32 internal constant BULK_LEAF_TYPEHASH = keccak256(
+        "BulkLeaf(address patient,address author,uint8 kind,uint8 segment,uint64 number,uint8 store,bytes32 content,bytes32 commitment)"
+    );
+    uint256 internal constant MAX_LEAVES = 256;
+
+    /// @inheritdoc IRecords
+    function propose(
+        address patient,
+        address author,
+        bytes32 policy,
+        uint48 deadline,
+        Leaf[] calldata leaves,
+        bytes calldata signature
+    ) external returns (bytes32 proposal) {
+        _requireNotPast(deadline);
+        uint256 slot = _activeParticipant(author);
+        if (leaves.length == 0 || leaves.length > MAX_LEAVES) {
+            revert LeafCountInvalid(leaves.length);
+        }
+        uint32 rotations = _rotationsIn(slot);
+        proposal = keccak256(
+            abi.encode(
+                PROPOSAL_TYPEHASH,
+                patient,
+                author,
+                rotations,
+                leaves.length,
+                deadline,
+                policy,
+                _hashLeaves(leaves)
+            )
+        );
+        _authorize(author, _controllerIn(author, slot), proposal, signature);
+        emit Proposed(patient, author, proposal, rotations, deadline, policy, leaves, signature);
+    }
+
+    /// @inheritdoc IRecords
+    function withdraw(
+        address patient,
+        address author,
+        bytes32 proposal,
+        uint48 deadline,
+        bytes calldata signature
+    ) external {
+        _requireNotPast(deadline);
+        uint256 slot = _participants[author];
+        bytes32 structHash = keccak256(
+            abi.encode(WITHDRAWAL_TYPEHASH, patient, author, _rotationsIn(slot), proposal, deadline)
+        );
+        _authorize(author, _controllerIn(author, slot), structHash, signature);
+        emit Withdrawn(patient, author, proposal);
+    }
+
+    /// @inheritdoc IRecords
+    function settle(
+        Proposal calldata proposal,
+        bytes calldata authorSignature,
+        Answer calldata answer,
+        bytes calldata patientSignature
+    ) external {
+        if (proposal.policy != 0) revert PolicyMismatch(proposal.policy, 0);
+        bytes32 id = _authorizeProposal(proposal, authorSignature);
+        address controller = _controllerBy(proposal.patient, _charts[proposal.patient]);
+        _settle(proposal, id, answer, proposal.patient, controller, patientSignature);
+    }
+
+    /// @inheritdoc IRecords
+    function settleWith(
+        Proposal calldata proposal,
+        bytes calldata authorSignature,
+        Answer calldata answer,
+        bytes calldata patientSignature,
+        Policy calldata policy,
+        Delegation calldata delegation
+    ) external {
+        bytes32 id = _authorizeProposal(proposal, authorSignature);
+        _requirePolicy(proposal, id, policy);
+        address signer = delegation.delegate;
+        address controller;
+        if (signer == address(0)) {
+            signer = proposal.patient;
+            controller = _controllerBy(signer, _charts[signer]);
+        } else {
+            controller = _delegateController(proposal.patient, delegation, POWER_SETTLE);
+        }
+        _settle(proposal, id, answer, signer, controller, patientSignature);
+    }
+
+    /// @inheritdoc IRecords
+    function reseal(
+        address patient,
+        address author,
+        bool byAuthor,
+        Reseal[] calldata items,
+        uint48 deadline,
+        bytes calldata signature
+    ) external {
+        uint256 chart_ = _charts[patient];
+        address signer = patient;
+        uint256 slot;
+        if (byAuthor) {
+            signer = author;
+            slot = _activeParticipant(author);
+        } else if (chart_ & ROTATED != 0) {
+            slot = _participants[patient];
+        }
+        bytes32 structHash =
+            _hashReseal(patient, author, signer, _rotationsIn(slot), items, deadline);
+        _authorize(signer, _controllerIn(signer, slot), structHash, signature);
+        _reseal(patient, author, signer, items, deadline);
+    }
+
+    /// @inheritdoc IRecords
+    function resealAsDelegate(
+        address patient,
+        address author,
+        Reseal[] calldata items,
+        uint48 deadline,
+        Delegation calldata delegation,
+        bytes calldata signature
+    ) external {
+        address signer = delegation.delegate;
+        address controller = _delegateController(patient, delegation, POWER_RESEAL);
+        uint32 rotations = _rotationsIn(_participants[signer]);
+        bytes32 structHash = _hashReseal(patient, author, signer, rotations, items, deadline);
+        _authorize(signer, controller, structHash, signature);
+        _reseal(patient, author, signer, items, deadline);
+    }
+
+    /// @inheritdoc IRecords
+    function anchorBulk(
+        address author,
+        bytes32 root,
+        uint32 count,
+        uint8 store,
+        bytes32 manifest
+    ) external {
+        uint256 slot = _activeParticipant(author);
+        if (msg.sender != _controllerIn(author, slot)) revert NotController(author, msg.sender);
+        _anchorBulk(author, root, count, store, manifest);
+    }
+
+    /// @inheritdoc IRecords
+    function anchorBulkBySig(
+        address author,
+        bytes32 root,
+        uint32 count,
+        uint8 store,
+        bytes32 manifest,
+        uint48 deadline,
+        bytes calldata signature
+    ) external {
+        _requireNotPast(deadline);
+        uint256 slot = _activeParticipant(author);
+        bytes32 structHash = keccak256(
+            abi.encode(
+                BULK_ANCHOR_TYPEHASH,
+                author,
+                _rotationsIn(slot),
+                root,
+                count,
+                store,
+                manifest,
+                deadline
+            )
+        );
+        _authorize(author, _controllerIn(author, slot), structHash, signature);
+        _anchorBulk(author, root, count, store, manifest);
+    }
+
+    /// @inheritdoc IRecords
+    function provesBulk(bytes32 root, BulkLeaf calldata leaf, bytes32[] calldata proof)
+        external
+        pure
+        returns (bool)
+    {
+        uint256 header = leaf.header;
+        bytes32 structHash = keccak256(
+            abi.encode(
+                BULK_LEAF_TYPEHASH,
+                leaf.patient,
+                leaf.author,
+                uint8(header >> 72),
+                uint8(header >> 64),
+                uint64(header),
+                uint8(header >> 80),
+                leaf.content,
+                leaf.commitment
+            )
+        );
+        return header >> 88 == 0 && _climb(_leaf(structHash), proof) == root;
+    }
+
+    /// @dev The author's side of a settlement.
+    function _authorizeProposal(Proposal calldata proposal, bytes calldata signature)
+        private
+        view
+        returns (bytes32 id)
+    {
+        _requireNotPast(proposal.deadline);
+        if (proposal.count == 0 || proposal.count > MAX_LEAVES) {
+            revert LeafCountInvalid(proposal.count);
+        }
+        uint256 slot = _activeParticipant(proposal.author);
+        id = keccak256(
+            abi.encode(
+                PROPOSAL_TYPEHASH,
+                proposal.patient,
+                proposal.author,
+                _rotationsIn(slot),
+                proposal.count,
+                proposal.deadline,
+                proposal.policy,
+                proposal.leaves
+            )
+        );
+        _authorize(proposal.author, _controllerIn(proposal.author, slot), id, signature);
+    }
+
+    /// @dev The patient's side, and the effects.
+    function _settle(
+        Proposal calldata proposal,
+        bytes32 id,
+        Answer calldata answer,
+        address signer,
+        address controller,
+        bytes calldata signature
+    ) private {
+        _requireNotPast(answer.deadline);
+        uint256 slot = _charts[proposal.patient];
+        uint32 current = uint32(slot & COUNTER_MASK);
+        if (answer.sequence != current) revert SequenceStale(answer.sequence, current);
+        if (answer.accepted & answer.rejected != 0) {
+            revert MasksOverlap(answer.accepted & answer.rejected);
+        }
+        uint256 mask = answer.accepted | answer.rejected;
+        if (proposal.count < MAX_LEAVES && mask >> proposal.count != 0) {
+            revert MaskExceedsCount(mask, proposal.count);
+        }
+        bytes32 structHash = keccak256(
+            abi.encode(
+                SETTLEMENT_TYPEHASH,
+                proposal.patient,
+                answer.sequence,
+                id,
+                answer.accepted,
+                answer.rejected,
+                answer.deadline
+            )
+        );
+        _authorize(signer, controller, structHash, signature);
+        uint256 sequence = _increment(slot);
+        bytes32 folded = keccak256(
+            abi.encode(
+                slot >> HEAD_SHIFT,
+                ENTRY_SETTLEMENT,
+                proposal.author,
+                id,
+                answer.accepted,
+                answer.rejected,
+                sequence,
+                signer,
+                block.timestamp
+            )
+        );
+        _charts[proposal.patient] = _foldInto(slot & ~COUNTER_MASK | sequence, folded);
+        emit Settled(
+            proposal.patient,
+            proposal.author,
+            id,
+            answer.accepted,
+            answer.rejected,
+            uint32(sequence),
+            signer
+        );
+    }
+
+    function _requirePolicy(Proposal calldata proposal, bytes32 id, Policy calldata policy)
+        private
+        view
+    {
+        uint256 count = policy.cosigners.length;
+        if (proposal.policy == 0 && count == 0) return;
+        bytes32 shown = keccak256(abi.encode(policy.threshold, policy.cosigners));
+        if (shown != proposal.policy) revert PolicyMismatch(proposal.policy, shown);
+        if (policy.threshold == 0 || policy.threshold > count) {
+            revert PolicyThresholdInvalid(policy.threshold, count);
+        }
+        if (policy.signatures.length != count) {
+            revert CosignaturesMiscounted(policy.signatures.length, count);
+        }
+        uint256 signed;
+        address before;
+        for (uint256 i; i < count; ++i) {
+            address cosigner = policy.cosigners[i];
+            if (cosigner <= before) revert CosignersUnsorted(before, cosigner);
+            if (cosigner == proposal.patient || cosigner == proposal.author) {
+                revert CosignerIsParty(cosigner);
+            }
+            if (_cosigned(proposal, id, cosigner, policy.signatures[i])) ++signed;
+            before = cosigner;
+        }
+        if (signed < policy.threshold) revert CosignersMissing(signed, policy.threshold);
+    }
+
+    /// @dev An empty signature counts only for who sends the call.
+    function _cosigned(
+        Proposal calldata proposal,
+        bytes32 id,
+        address cosigner,
+        bytes calldata signature
+    ) private view returns (bool) {
+        uint256 slot = _participants[cosigner];
+        address controller = _controllerIn(cosigner, slot);
+        if (signature.length == 0 && msg.sender != controller) return false;
+        if (_statusIn(slot) == Status.Suspended) revert CosignerSuspended(cosigner);
+        bytes32 structHash = keccak256(
+            abi.encode(
+                COSIGNATURE_TYPEHASH, cosigner, _rotationsIn(slot), id, proposal.deadline
+            )
+        );
+        _authorize(cosigner, controller, structHash, signature);
+        return true;
+    }
+
+    function _reseal(
+        address patient,
+        address author,
+        address signer,
+        Reseal[] calldata items,
+        uint48 deadline
+    ) private {
+        _requireNotPast(deadline);
+        if (items.length == 0) revert ResealEmpty();
+        uint256 slot = _charts[patient];
+        for (uint256 i; i < items.length; ++i) {
+            Reseal calldata item = items[i];
+            uint256 header = item.header;
+            // Only number, segment and a store of 0 or 1.
+            if (header >> 81 != 0 || uint8(header >> 72) != 0) revert ResealMalformed(i);
+            bytes32 record =
+                keccak256(abi.encode(patient, author, uint8(header >> 64), uint64(header)));
+            uint8 store = uint8(header >> 80);
+            bytes32 folded = keccak256(
+                abi.encode(
+                    slot >> HEAD_SHIFT,
+                    ENTRY_RESEAL,
+                    record,
+                    signer,
+                    store,
+                    item.content,
+                    item.previous,
+                    block.timestamp
+                )
+            );
+            slot = _foldInto(slot, folded);
+            emit Resealed(patient, record, signer, store, item.content, item.previous);
+        }
+        _charts[patient] = slot;
+    }
+
+    function _anchorBulk(
+        address author,
+        bytes32 root,
+        uint32 count,
+        uint8 store,
+        bytes32 manifest
+    ) private {
+        if (store > 1) revert StoreUnknown(store);
+        emit BulkAnchored(author, root, count, store, manifest);
+    }
+
+    function _hashLeaves(Leaf[] calldata leaves) private pure returns (bytes32) {
+        bytes32[] memory hashes = new bytes32[](leaves.length);
+        for (uint256 i; i < leaves.length; ++i) {
+            Leaf calldata leaf = leaves[i];
+            uint256 header = leaf.header;
+            uint256 kind = uint8(header >> 72);
+            // A store of 0 or 1, a known kind, and a predecessor exactly if there is one to follow.
+            if (header >> 81 != 0 || kind > 2 || (kind == 0) != (leaf.previous == 0)) {
+                revert LeafMalformed(i);
+            }
+            hashes[i] = keccak256(
+                abi.encode(
+                    LEAF_TYPEHASH,
+                    kind,
+                    uint8(header >> 64),
+                    uint64(header),
+                    header >> 80,
+                    leaf.content,
+                    leaf.commitment,
+                    leaf.previous
+                )
+            );
+        }
+        return keccak256(abi.encodePacked(hashes));
+    }
+
+    function _hashReseal(
+        address patient,
+        address author,
+        address signer,
+        uint32 rotations,
+        Reseal[] calldata items,
+        uint48 deadline
+    ) private pure returns (bytes32) {
+        bytes32[] memory hashes = new bytes32[](items.length);
+        for (uint256 i; i < items.length; ++i) {
+            Reseal calldata item = items[i];
+            hashes[i] = keccak256(
+                abi.encode(
+                    RESEALED_TYPEHASH,
+                    uint8(item.header >> 64),
+                    uint64(item.header),
+                    uint8(item.header >> 80),
+                    item.content,
+                    item.previous
+                )
+            );
+        }
+        return keccak256(
+            abi.encode(
+                RESEAL_TYPEHASH,
+                patient,
+                author,
+                signer,
+                rotations,
+                keccak256(abi.encodePacked(hashes)),
+                deadline
+            )
+        );
+    }
+}
