@@ -1,1 +1,26 @@
-//! Placeholder until the next commit.
+//! The contracts of Galen as typed Rust.
+//!
+//! [`Ledger`] sends calls and reads slots, [`Account`] signs, [`typed`] holds what is signed,
+//! [`BlockReader`] gives the ledger's events block by block, checked against the receipts root.
+//! Nothing else in Galen speaks to a chain.
+
+mod account;
+mod blocks;
+pub mod contract;
+mod deploy;
+mod error;
+mod event;
+mod ledger;
+mod revert;
+pub mod typed;
+
+pub use account::{Account, MnemonicError, account_from_mnemonic, new_mnemonic};
+pub use blocks::{BlockReader, LedgerBlock};
+pub use deploy::{Deployment, deploy, deployment_address};
+pub use error::ChainError;
+pub use event::{LedgerEvent, Position, Stamped};
+pub use ledger::{
+    ChartSlot, ConsentSlot, CosignPolicy, Finality, Gas, Ledger, Masks, Participant, Sent,
+    SignedProposal, Standing,
+};
+pub use revert::Revert;
