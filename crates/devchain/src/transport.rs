@@ -1,0 +1,181 @@
+//! The chain as an alloy transport, and as JSON-RPC text for whoever serves it over HTTP.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use alloy::{
+    providers::{Identity, ProviderBuilder, RootProvider},
+    rpc::{
+        client::RpcClient,
+        json_rpc::{
+            ErrorPayload, RequestPacket, Response, ResponsePacket, ResponsePayload,
+            SerializedRequest,
+        },
+    },
+    transports::{TransportError, TransportFut},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
+use tower::Service;
+
+use crate::{devchain::DevChain, rpc::RpcError};
+
+/// Longest request, in bytes (go-ethereum, default of its HTTP server).
+pub const MAX_REQUEST_LEN: usize = 5 * 1024 * 1024;
+
+/// Most requests in one batch (go-ethereum).
+pub const MAX_BATCH_LEN: usize = 1_000;
+
+/// How often a client asks for a new block while it waits for one. Blocks are made at once, so
+/// that it hardly ever waits.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+impl DevChain {
+    /// An RPC client whose requests are answered in this process.
+    pub fn client(&self) -> RpcClient {
+        RpcClient::new(self.clone(), true).with_poll_interval(POLL_INTERVAL)
+    }
+
+    /// A provider without wallet and fillers. For one with both:
+    /// `ProviderBuilder::new().wallet(…).connect_client(chain.client())`.
+    pub fn provider(&self) -> RootProvider {
+        ProviderBuilder::<Identity, Identity>::default().connect_client(self.client())
+    }
+
+    /// Answers the body of an HTTP request: one JSON-RPC request or a batch.
+    ///
+    /// Returns the body of the response; empty if there is nothing to say (only notifications).
+    /// At most [`MAX_REQUEST_LEN`] bytes and [`MAX_BATCH_LEN`] requests; more is an error response.
+    pub fn handle_json(&self, body: &[u8]) -> Vec<u8> {
+        let answer = self.answer_body(body);
+        answer.map_or_else(Vec::new, |answer| answer.to_string().into_bytes())
+    }
+
+    fn answer_body(&self, body: &[u8]) -> Option<Value> {
+        let refuse =
+            |code, message: &str| Some(reply(&Value::Null, Err(RpcError::new(code, message))));
+        if body.len() > MAX_REQUEST_LEN {
+            return refuse(RpcError::INVALID_REQUEST, "request too large");
+        }
+        match serde_json::from_slice(body) {
+            Ok(Value::Array(batch)) if batch.is_empty() => {
+                refuse(RpcError::INVALID_REQUEST, "empty batch")
+            }
+            Ok(Value::Array(batch)) if batch.len() > MAX_BATCH_LEN => {
+                refuse(RpcError::INVALID_REQUEST, "batch too large")
+            }
+            Ok(Value::Array(batch)) => {
+                let answers: Vec<_> =
+                    batch.into_iter().filter_map(|request| self.answer_text(request)).collect();
+                (!answers.is_empty()).then_some(Value::Array(answers))
+            }
+            Ok(request) => self.answer_text(request),
+            Err(_) => refuse(RpcError::PARSE, "parse error"),
+        }
+    }
+
+    fn answer_text(&self, request: Value) -> Option<Value> {
+        let Ok(Request { id, method, params, .. }) = serde_json::from_value(request) else {
+            let error = RpcError::new(RpcError::INVALID_REQUEST, "invalid request");
+            return Some(reply(&Value::Null, Err(error)));
+        };
+        let answer = self.request(&method, &params);
+        // A request without an id is a notification; nobody waits for its answer.
+        id.map(|id| reply(&id, answer))
+    }
+
+    fn answer_packet(&self, request: &SerializedRequest) -> Response {
+        let payload = match self.answer_request(request) {
+            Ok(value) => ResponsePayload::Success(value),
+            Err(error) => ResponsePayload::Failure(ErrorPayload {
+                code: error.code,
+                message: error.message.into(),
+                data: error.data.and_then(|data| to_raw_value(&data).ok()),
+            }),
+        };
+        Response { id: request.id().clone(), payload }
+    }
+
+    fn answer_request(&self, request: &SerializedRequest) -> Result<Box<RawValue>, RpcError> {
+        if request.serialized().get().len() > MAX_REQUEST_LEN {
+            return Err(RpcError::new(RpcError::INVALID_REQUEST, "request too large"));
+        }
+        let params =
+            request.params().map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get()));
+        let params =
+            params.map_err(|_| RpcError::new(RpcError::PARAMS, "params must be an array"))?;
+        let value = self.request(request.method(), &params)?;
+        to_raw_value(&value).map_err(|error| RpcError::new(RpcError::INTERNAL, error.to_string()))
+    }
+}
+
+impl Service<RequestPacket> for DevChain {
+    type Response = ResponsePacket;
+    type Error = TransportError;
+    type Future = TransportFut<'static>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, packet: RequestPacket) -> Self::Future {
+        let chain = self.clone();
+        Box::pin(async move {
+            let requests = packet.requests();
+            if requests.len() > MAX_BATCH_LEN {
+                let refuse = |request: &SerializedRequest| Response {
+                    id: request.id().clone(),
+                    payload: ResponsePayload::Failure(ErrorPayload {
+                        code: RpcError::INVALID_REQUEST,
+                        message: "batch too large".into(),
+                        data: None,
+                    }),
+                };
+                return Ok(ResponsePacket::Batch(requests.iter().map(refuse).collect()));
+            }
+            Ok(match packet {
+                RequestPacket::Single(request) => {
+                    ResponsePacket::Single(chain.answer_packet(&request))
+                }
+                RequestPacket::Batch(batch) => ResponsePacket::Batch(
+                    batch.iter().map(|request| chain.answer_packet(request)).collect(),
+                ),
+            })
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Request {
+    /// Absent in a notification; null is an id, if a poor one.
+    #[serde(default, deserialize_with = "present")]
+    id: Option<Value>,
+    method: String,
+    #[serde(default)]
+    params: Value,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    code: i64,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a alloy::primitives::Bytes>,
+}
+
+fn reply(id: &Value, answer: Result<Value, RpcError>) -> Value {
+    match answer {
+        Ok(result) => serde_json::json!({ "jsonrpc": "2.0", "id": id, "result": result }),
+        Err(RpcError { code, message, data }) => {
+            let error = Failure { code, message: &message, data: data.as_ref() };
+            serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error })
+        }
+    }
+}
