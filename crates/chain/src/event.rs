@@ -142,7 +142,7 @@ pub struct ConsentsEvent {
 }
 
 /// A grantee read a record. `deadline` is zero if the grantee sent the call itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the Solidity interfaces hold the documentation")]
 pub struct AccessedEvent {
     pub patient: Address,

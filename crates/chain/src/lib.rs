@@ -18,7 +18,10 @@ pub use account::{Account, MnemonicError, account_from_mnemonic, new_mnemonic};
 pub use blocks::{BlockReader, LedgerBlock};
 pub use deploy::{Deployment, deploy, deployment_address};
 pub use error::ChainError;
-pub use event::{LedgerEvent, Position, Stamped};
+pub use event::{
+    AccessedEvent, ConsentsEvent, LedgerEvent, Position, ProposedEvent, ResealedEvent,
+    SettledEvent, Stamped,
+};
 pub use ledger::{
     ChartSlot, ConsentSlot, CosignPolicy, Finality, Gas, Ledger, Masks, Participant, Sent,
     SignedProposal, Standing,

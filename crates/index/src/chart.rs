@@ -1,0 +1,207 @@
+//! One pseudonym's chart, rebuilt from events alone.
+
+use std::collections::HashSet;
+
+use alloy_primitives::Address;
+use galen_chain::{AccessedEvent, ConsentsEvent, LedgerEvent, Position, Stamped};
+use galen_types::{ConsentTree, ContentRef, KeyBundleId, ProposalId, PurposeSet, RecordId};
+
+use crate::{
+    head::Head,
+    records::{Proposal, Record, Records},
+};
+
+/// The consents of a pseudonym.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ConsentState {
+    /// The live leaves.
+    pub tree: ConsentTree,
+    /// Changes and rotations so far.
+    pub version: u32,
+    /// Whether the root on chain is the root of these leaves. If not, the patient signed a root that
+    /// its own announcements do not give, and no proof can be built.
+    pub consistent: bool,
+}
+
+/// A read, logged on chain before it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessEntry {
+    /// Where it stands.
+    pub at: Position,
+    /// What it says.
+    pub event: AccessedEvent,
+}
+
+/// A key bundle that extends the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyEntry {
+    /// Where it was published.
+    pub at: Position,
+    /// Hash of the bundle.
+    pub bundle: KeyBundleId,
+    /// Where the bundle lies.
+    pub content: ContentRef,
+}
+
+/// An organization asks for consent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestEntry {
+    /// Where it stands.
+    pub at: Position,
+    /// Who asks.
+    pub organization: Address,
+    /// For which purposes.
+    pub purposes: PurposeSet,
+    /// Where the sealed request lies.
+    pub message: Option<ContentRef>,
+}
+
+/// Everything that the ledger says about one pseudonym.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Chart {
+    records: Records,
+    consents: ConsentState,
+    accesses: Vec<AccessEntry>,
+    signed_accesses: HashSet<AccessedEvent>,
+    requests: Vec<RequestEntry>,
+    signed_requests: HashSet<(Address, PurposeSet, Option<ContentRef>, u64)>,
+    keys: Vec<KeyEntry>,
+    controller: Option<Address>,
+    head: Head,
+    events: Vec<Stamped>,
+}
+
+impl Chart {
+    /// Applies the next event of this chart. Events must come in the order of the chain.
+    pub fn apply(&mut self, stamped: &Stamped) {
+        let at = stamped.at;
+        match &stamped.event {
+            LedgerEvent::Proposed(event) => self.records.proposed(at, event),
+            LedgerEvent::Withdrawn { author, proposal, .. } => {
+                self.records.withdrawn(*author, *proposal);
+            }
+            LedgerEvent::Settled(event) => {
+                self.head.settled(at, event);
+                self.records.settled(at, event);
+            }
+            LedgerEvent::Resealed(event) => {
+                self.head.resealed(at, event);
+                self.records.resealed(at, event);
+            }
+            LedgerEvent::Accessed(event) => {
+                self.head.accessed(at, event);
+                self.accessed(at, event);
+            }
+            LedgerEvent::ConsentsChanged(event) => self.consents_changed(event),
+            LedgerEvent::Rotated { controller, sequence, consent_version, .. } => {
+                self.head.rotated(at, *controller, *sequence, *consent_version);
+                self.consents.version = *consent_version;
+                self.controller = Some(*controller);
+            }
+            LedgerEvent::KeysPublished { bundle, previous, content, .. } => {
+                let current = self.keys.last().map_or_else(KeyBundleId::default, |key| key.bundle);
+                if *previous == current {
+                    self.keys.push(KeyEntry { at, bundle: *bundle, content: *content });
+                }
+            }
+            // A request has no slot that changes: the same one counts once.
+            LedgerEvent::AccessRequested { organization, purposes, message, deadline, .. }
+                if self.signed_requests.insert((*organization, *purposes, *message, *deadline)) =>
+            {
+                let (organization, purposes, message) = (*organization, *purposes, *message);
+                self.requests.push(RequestEntry { at, organization, purposes, message });
+            }
+            _ => {}
+        }
+        self.events.push(stamped.clone());
+    }
+
+    /// A signed access has no slot that changes: the same one counts once. One that the grantee sent
+    /// itself (deadline zero) counts every time.
+    fn accessed(&mut self, at: Position, event: &AccessedEvent) {
+        if event.deadline == 0 || self.signed_accesses.insert(*event) {
+            self.accesses.push(AccessEntry { at, event: *event });
+        }
+    }
+
+    fn consents_changed(&mut self, event: &ConsentsEvent) {
+        let state = &mut self.consents;
+        if event.root.0.is_zero() {
+            state.tree = ConsentTree::default();
+        } else {
+            event.revoked.iter().for_each(|leaf| {
+                state.tree.remove(*leaf);
+            });
+            event.granted.iter().for_each(|leaf| {
+                state.tree.insert(*leaf);
+            });
+        }
+        state.version = event.version;
+        state.consistent = state.tree.root() == event.root;
+    }
+
+    /// A proposal by its id.
+    pub fn proposal(&self, id: ProposalId) -> Option<&Proposal> {
+        self.records.proposals.get(&id)
+    }
+
+    /// Proposals in the order in which they were announced.
+    pub fn proposals(&self) -> impl Iterator<Item = &Proposal> {
+        self.records.order.iter().filter_map(|id| self.records.proposals.get(id))
+    }
+
+    /// A record by its id.
+    pub fn record(&self, id: RecordId) -> Option<&Record> {
+        self.records.records.get(&id)
+    }
+
+    /// Records with at least one version that counts, by id.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = &Record> {
+        self.records.records.values()
+    }
+
+    /// The live consents.
+    pub const fn consents(&self) -> &ConsentState {
+        &self.consents
+    }
+
+    /// Reads, in the order of the chain, each once.
+    pub fn accesses(&self) -> &[AccessEntry] {
+        &self.accesses
+    }
+
+    /// Requests for access, each once.
+    pub fn requests(&self) -> &[RequestEntry] {
+        &self.requests
+    }
+
+    /// Key bundles, each extending the one before it. More than one means that the keys changed.
+    pub fn keys(&self) -> &[KeyEntry] {
+        &self.keys
+    }
+
+    /// Who signs for the pseudonym, if it has rotated.
+    pub const fn controller(&self) -> Option<Address> {
+        self.controller
+    }
+
+    /// The folded head.
+    pub const fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Every event, in the order of the chain.
+    pub fn events(&self) -> &[Stamped] {
+        &self.events
+    }
+
+    /// Highest number that an author used in a segment, proposals that were not accepted included.
+    pub fn last_number(&self, author: Address, segment: galen_types::Segment) -> Option<u64> {
+        self.proposals()
+            .filter(|proposal| proposal.event.author == author)
+            .flat_map(|proposal| &proposal.event.leaves)
+            .filter(|leaf| leaf.segment == segment)
+            .map(|leaf| leaf.number)
+            .max()
+    }
+}
