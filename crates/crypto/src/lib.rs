@@ -1,1 +1,40 @@
-//! Placeholder until the next commit.
+//! Sealed content, key wraps, key derivation, envelopes and keystores of Galen.
+//!
+//! Plain functions: no files, no network, no clock. Bytes come from and go to what the caller gives
+//! ([`std::io::Read`], [`std::io::Write`]); randomness comes from the operating system. All integers
+//! in byte layouts are big endian, `‖` joins bytes, labels are ASCII without a terminator.
+//!
+//! | part | what it does | module documentation |
+//! |---|---|---|
+//! | [`seal`], [`open`], [`Opener`] | encrypt a payload to recipients and back | [`content`] |
+//! | [`Header`], [`Capsule`] | the clear part of sealed content and its wraps | [`header`] |
+//! | [`RootSeed`], [`PatientKeys`] | everything an id ever needs, from 32 bytes | [`keys`] |
+//! | [`KeyBundle`] | the published halves | [`bundle`] |
+//! | [`GrantEnvelope`], [`ContactEnvelope`] | keys and maps on their way to one reader | [`envelope`] |
+//! | [`keystore`] | secrets at rest, in files that other wallets read | [`keystore`] |
+
+mod error;
+mod primitives;
+
+mod cbor;
+mod hpke_box;
+
+pub mod bundle;
+pub mod content;
+pub mod envelope;
+pub mod header;
+pub mod keys;
+pub mod keystore;
+
+pub use bundle::KeyBundle;
+pub use content::{
+    Committed, Layout, Manifest, MediaType, OpenKey, Opened, Opener, RangePlan, SealContext,
+    SealRequest, commit, commitment, open, random_salt, seal, seal_bytes,
+};
+pub use envelope::{ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantedSegment};
+pub use error::{Error, OpenError};
+pub use header::{Capsule, DataKey, HEADER_LEN, Header};
+pub use keys::{
+    IdentityKey, IdentityPublic, PatientKeys, RootSeed, SegmentKey, SegmentMap, SegmentPublic,
+};
+pub use keystore::Keystore;
