@@ -1,0 +1,211 @@
+//! Every check of this repository, as a table.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use eyre::{Result, WrapErr as _, bail, ensure};
+
+use crate::tools::Tools;
+
+/// One named check.
+struct Step {
+    name: &'static str,
+    /// The longest it may take on two cores, cold; then it is ended and has failed.
+    limit: Duration,
+    run: fn(&Shop) -> Result<()>,
+}
+
+/// The checks in order, quick ones first. A new check is a new row.
+const STEPS: &[Step] = &[
+    step("fmt", 2, |shop| {
+        shop.cargo(&["fmt", "--all", "--check"])?;
+        shop.cargo_beside(&["fmt", "--all", "--check"])
+    }),
+    step("forge-fmt", 2, |shop| shop.forge("default", &["fmt", "--check"])),
+    step("abi", 5, |shop| {
+        let me = std::env::current_exe().wrap_err("cannot find this program")?;
+        shop.run(shop.command(me).args(["abi", "--check"]))
+    }),
+    step("oracles", 5, |shop| {
+        shop.run(shop.command(shop.tools.python()).arg("tests/oracles/python/eip712.py"))
+    }),
+    step("clippy", 25, |shop| {
+        shop.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+        shop.cargo_beside(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    }),
+    step("doc", 15, |shop| {
+        let mut command = shop.command(cargo());
+        shop.run(
+            command.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"),
+        )
+    }),
+    step("test", 40, |shop| shop.cargo(&["test", "--workspace"])),
+    step("rust-oracles", 20, |shop| {
+        shop.cargo(&["test", "--workspace", "--manifest-path", "tests/oracles/Cargo.toml"])
+    }),
+    step("forge-build", 15, |shop| {
+        // A warning fails, and so does a contract that is too large to be deployed.
+        shop.forge("default", &["build", "--sizes", "--deny", "warnings"])
+    }),
+    step("forge-test", 15, |shop| shop.forge("ci", &["test"])),
+    step("halmos", 20, |shop| {
+        let mut command = shop.command(shop.tools.program("halmos"));
+        // Contracts of the profile `halmos` in foundry.toml; finding none is an error.
+        shop.run(command.arg("--forge-build-out").arg(HALMOS_OUT).env("FOUNDRY_PROFILE", "halmos"))
+    }),
+    step("slither", 8, |shop| {
+        // A profile of its own leaves the tests out. Any finding is an error.
+        shop.forge("slither", &["build", "--build-info", "--force"])?;
+        let mut command = shop.command(shop.tools.program("slither"));
+        command.args([".", "--ignore-compile", "--config-file", "slither.config.json"]);
+        shop.run(command.env("FOUNDRY_PROFILE", "slither"))
+    }),
+];
+
+/// The output folder of the profile `halmos`.
+const HALMOS_OUT: &str = "contracts/cache/halmos/out";
+
+/// The workspaces beside the main one.
+const BESIDE: &[&str] = &["xtask/Cargo.toml", "tests/oracles/Cargo.toml"];
+
+const fn step(name: &'static str, minutes: u64, run: fn(&Shop) -> Result<()>) -> Step {
+    Step { name, limit: Duration::from_secs(minutes * 60), run }
+}
+
+/// Which steps to run.
+pub(crate) struct Selection {
+    list: bool,
+    only: Vec<String>,
+    skip: Vec<String>,
+}
+
+impl Selection {
+    /// Reads `--list`, `--only NAME` and `--skip NAME`; a name that is no step is an error.
+    pub(crate) fn parse(args: &[&str]) -> Result<Self> {
+        let mut selection = Self { list: false, only: Vec::new(), skip: Vec::new() };
+        let mut args = args.iter();
+        while let Some(&flag) = args.next() {
+            let names = match flag {
+                "--list" => {
+                    selection.list = true;
+                    continue;
+                }
+                "--only" => &mut selection.only,
+                "--skip" => &mut selection.skip,
+                _ => bail!("ci: unknown argument {flag}"),
+            };
+            let Some(&name) = args.next() else { bail!("ci: {flag} needs a name") };
+            ensure!(STEPS.iter().any(|step| step.name == name), "ci: there is no step {name}");
+            names.push(name.to_owned());
+        }
+        Ok(selection)
+    }
+
+    fn takes(&self, step: &Step) -> bool {
+        let named = |names: &[String]| names.iter().any(|name| name == step.name);
+        (self.only.is_empty() || named(&self.only)) && !named(&self.skip)
+    }
+}
+
+/// Runs the selected steps, all of them even when one fails, and prints a table at the end.
+pub(crate) fn run(root: &Path, selection: &Selection) -> Result<()> {
+    let steps: Vec<&Step> = STEPS.iter().filter(|step| selection.takes(step)).collect();
+    ensure!(!steps.is_empty(), "ci: no step is left to run");
+    if selection.list {
+        steps.iter().for_each(|step| println!("{}", step.name));
+        return Ok(());
+    }
+    let tools = Tools::install(root)?;
+    let mut table = String::new();
+    let mut failed = 0_usize;
+    for step in steps {
+        println!("==> {}", step.name);
+        let start = Instant::now();
+        let result = (step.run)(&Shop { root, tools: &tools, end: start + step.limit });
+        let seconds = start.elapsed().as_secs_f64();
+        let verdict = match result {
+            Ok(()) => "ok".to_owned(),
+            Err(report) => {
+                failed += 1;
+                format!("FAILED: {report:#}")
+            }
+        };
+        println!("<== {} {verdict}", step.name);
+        table += &format!("{:<14}{seconds:>8.1} s  {verdict}\n", step.name);
+    }
+    print!("\n{table}");
+    ensure!(failed == 0, "ci: {failed} failed");
+    Ok(())
+}
+
+/// Where a step runs its commands.
+struct Shop<'a> {
+    root: &'a Path,
+    tools: &'a Tools,
+    end: Instant,
+}
+
+impl Shop<'_> {
+    /// A command at the top of the repository that finds the tools.
+    ///
+    /// It runs under `timeout` of coreutils, which ends all that the command started.
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let left = self.end.saturating_duration_since(Instant::now()).as_secs().max(1);
+        let mut command = Command::new("timeout");
+        command.arg("--kill-after=10").arg(left.to_string()).arg(program);
+        command.current_dir(self.root).stdin(Stdio::null());
+        self.tools.apply(&mut command);
+        // The real node and wallet are there, so a test that skips them has failed.
+        command.env("GALEN_REQUIRE_ANVIL", "1").env("GALEN_REQUIRE_CAST", "1");
+        // `cargo run` describes this package to its children; another cargo must not take it for its own.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&name);
+            }
+        }
+        command
+    }
+
+    fn run(&self, command: &mut Command) -> Result<()> {
+        // The first two arguments belong to `timeout`.
+        let shown: Vec<_> = command.get_args().skip(2).map(OsStr::to_string_lossy).collect();
+        let shown = shown.join(" ");
+        println!("$ {shown}");
+        let status = command.status().wrap_err("cannot run `timeout` of coreutils")?;
+        ensure!(status.code() != Some(TIMED_OUT), "took too long: {shown}");
+        ensure!(status.success(), "{status}: {shown}");
+        Ok(())
+    }
+
+    fn cargo(&self, args: &[&str]) -> Result<()> {
+        self.run(self.command(cargo()).args(args))
+    }
+
+    /// The same cargo command in the workspaces beside the main one.
+    fn cargo_beside(&self, args: &[&str]) -> Result<()> {
+        let (verb, rest) = args.split_first().expect("callers name a verb");
+        for manifest in BESIDE {
+            let mut command = self.command(cargo());
+            self.run(command.args([*verb, "--manifest-path", *manifest]).args(rest))?;
+        }
+        Ok(())
+    }
+
+    fn forge(&self, profile: &str, args: &[&str]) -> Result<()> {
+        let mut command = self.command(self.tools.program("forge"));
+        self.run(command.args(args).env("FOUNDRY_PROFILE", profile))
+    }
+}
+
+/// What `timeout` exits with when time was up.
+const TIMED_OUT: i32 = 124;
+
+/// The cargo that started this program.
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
