@@ -1,1 +1,38 @@
-//! Placeholder until the next commit.
+//! The clinical side of Galen: strict, byte-faithful reading of FHIR R4 (4.0.1) JSON, and the split of a
+//! document into records by encounter and segment.
+//!
+//! A document is judged as a whole and never rewritten: what is accepted is kept as the bytes that came,
+//! since a signature covers bytes and `1.0100` is another measurement than `1.01`.
+//!
+//! ```
+//! let bundle = br#"{"resourceType":"Bundle","type":"collection","entry":[
+//!     {"resource":{"resourceType":"Patient","id":"p","birthDate":"1980-02-29"}},
+//!     {"resource":{"resourceType":"Condition","subject":{"reference":"Patient/p"}}}]}"#;
+//! let document = galen_fhir::Document::read(bundle)?;
+//! let drafts = document.split();
+//! assert_eq!(drafts[0].category(), galen_fhir::Category::Identity);
+//! assert_eq!(drafts[1].category(), galen_fhir::Category::Problems);
+//! assert!(galen_fhir::Document::read(drafts[0].payload().expose()).is_ok());
+//!
+//! let error = galen_fhir::check(br#"{"resourceType":"Patient","birthDate":"29.2.1980"}"#).unwrap_err();
+//! assert_eq!(error.to_string(), "not a valid date at Patient.birthDate, byte 38");
+//! # Ok::<(), galen_fhir::FhirError>(())
+//! ```
+
+mod category;
+mod check;
+mod error;
+mod json;
+mod labels;
+mod narrative;
+mod primitive;
+mod reader;
+mod split;
+mod table;
+
+pub use category::{Category, Preset};
+pub use check::{CategorySummary, LineError, NdjsonSummary, Summary, check, check_ndjson};
+pub use error::{Fault, FhirError};
+pub use json::{MAX_DEPTH, MAX_ITEMS, MAX_KEYS, MAX_NUMBER_LEN};
+pub use reader::{MAX_INPUT_LEN, MAX_STRING_LEN};
+pub use split::{Document, Draft};

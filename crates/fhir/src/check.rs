@@ -1,0 +1,109 @@
+//! What `galen fhir check` says of a file.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{Category, Document, FhirError};
+
+/// An accepted document: how many records it would become, and in which segments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Type of the outermost resource.
+    pub resource_type: &'static str,
+    /// Length of the document in bytes.
+    pub bytes: usize,
+    /// Resources that the records hold together.
+    pub resources: usize,
+    /// Encounters that the resources belong to.
+    pub encounters: usize,
+    /// Records: one per encounter and category.
+    pub records: usize,
+    /// The same by category, in the order of the segments.
+    pub categories: Vec<CategorySummary>,
+    /// Resources by type.
+    pub types: BTreeMap<&'static str, usize>,
+}
+
+/// The records of one category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CategorySummary {
+    /// The category.
+    pub category: Category,
+    /// Its segment.
+    pub segment: u8,
+    /// Its records.
+    pub records: usize,
+    /// The resources of its records.
+    pub resources: usize,
+}
+
+/// Reads a document and says what would become of it.
+///
+/// # Errors
+///
+/// As [`Document::read`].
+pub fn check(bytes: &[u8]) -> Result<Summary, FhirError> {
+    let document = Document::read(bytes)?;
+    let drafts = document.split();
+    let mut categories = BTreeMap::<Category, CategorySummary>::new();
+    let mut types = BTreeMap::new();
+    for draft in &drafts {
+        let category = draft.category();
+        let empty =
+            CategorySummary { category, segment: category.index(), records: 0, resources: 0 };
+        let entry = categories.entry(category).or_insert(empty);
+        entry.records += 1;
+        entry.resources += draft.len();
+        for (resource_type, count) in draft.types() {
+            *types.entry(resource_type).or_default() += count;
+        }
+    }
+    Ok(Summary {
+        resource_type: document.resource_type(),
+        bytes: bytes.len(),
+        resources: document.len(),
+        encounters: drafts
+            .iter()
+            .filter_map(|draft| draft.encounter())
+            .max()
+            .map_or(0, |last| last + 1),
+        records: drafts.len(),
+        categories: categories.into_values().collect(),
+        types,
+    })
+}
+
+/// A file of one resource per line (NDJSON): what was accepted and which lines were not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NdjsonSummary {
+    /// Lines that hold an accepted resource.
+    pub accepted: usize,
+    /// Lines that are refused, in order.
+    pub refused: Vec<LineError>,
+}
+
+/// One refused line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LineError {
+    /// Counted from 1, blank lines included.
+    pub line: usize,
+    /// Why. Its offset counts from the start of the line.
+    pub error: FhirError,
+}
+
+/// Checks each line by itself. Lines end with a line feed, with or without a carriage return before it;
+/// blank ones are passed over. One bad line does not refuse the others.
+pub fn check_ndjson(bytes: &[u8]) -> NdjsonSummary {
+    let mut summary = NdjsonSummary::default();
+    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match Document::read(line) {
+            Ok(_) => summary.accepted += 1,
+            Err(error) => summary.refused.push(LineError { line: at + 1, error }),
+        }
+    }
+    summary
+}
