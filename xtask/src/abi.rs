@@ -8,6 +8,7 @@
 //! | `storageLayout` | as the compiler gives it, without its internal node numbers |
 //! | `compiler`, `settings` | what made it |
 //! | `sources` | Keccak-256 of each file that went in, by path from the top of the repository |
+//! | `pins` | the same of the file that pins compiler and libraries, which are not in the repository |
 
 use std::{
     collections::BTreeMap,
@@ -29,6 +30,9 @@ use crate::tools::Tools;
 
 /// What gets deployed, each in the file of its name.
 const CONTRACTS: &[&str] = &["HealthLedger", "Consortium"];
+
+/// Decides which compiler and libraries are used, by version and hash.
+const PINS: &str = "scripts/tools.d/package-lock.json";
 
 /// Compiles and writes `abi/`.
 pub(crate) fn write(root: &Path) -> Result<()> {
@@ -64,8 +68,9 @@ fn compile(root: &Path) -> Result<Vec<(PathBuf, String)>> {
         let output: Value = solc.compile_as(&input)?;
         report(&output, &profile.src)?;
         let source = format!("{}/{name}.sol", profile.src);
-        let artifact = artifact(&solc, &input, &output["contracts"][source.as_str()][*name])
+        let mut artifact = artifact(&solc, &input, &output["contracts"][source.as_str()][*name])
             .wrap_err_with(|| format!("cannot use what the compiler says of {name}"))?;
+        artifact["pins"] = json!({ PINS: keccak256(&fs::read(root.join(PINS))?) });
         let mut text = serde_json::to_string_pretty(&artifact)?;
         text.push('\n');
         files.push((root.join("abi").join(name).with_extension("json"), text));
