@@ -334,6 +334,11 @@ mod tests {
         assert_eq!(read(directory.path()).unwrap(), records());
     }
 
+    fn scanned(bytes: &[u8]) -> Result<Vec<Record>, Error> {
+        let (records, _) = scan(Path::new("log"), bytes)?;
+        Ok(records.into_iter().map(|(record, _)| record).collect())
+    }
+
     #[test]
     fn log_cut_anywhere_keeps_every_whole_record() {
         let directory = tempfile::tempdir().unwrap();
@@ -341,19 +346,20 @@ mod tests {
         let (bytes, ends) = written(directory.path());
         for cut in PREFIX_LEN..bytes.len() {
             let whole = ends.iter().filter(|&&end| end <= cut).count() - 1;
-            fs::write(&path, &bytes[..cut]).unwrap();
-            assert_eq!(read(directory.path()).unwrap(), records()[..whole], "cut at {cut}");
-            assert_eq!(fs::metadata(&path).unwrap().len(), ends[whole] as u64);
+            assert_eq!(scanned(&bytes[..cut]).unwrap(), records()[..whole], "cut at {cut}");
 
             // The same cut on a file system that had already grown the file.
             let mut zeroed = bytes[..cut].to_vec();
             let end = *ends.iter().find(|&&end| end > cut).unwrap();
             zeroed.resize(end, 0);
-            fs::write(&path, &zeroed).unwrap();
             if end - cut >= UNFILLED_LEN {
-                assert_eq!(read(directory.path()).unwrap(), records()[..whole], "zero from {cut}");
+                assert_eq!(scanned(&zeroed).unwrap(), records()[..whole], "zero from {cut}");
             }
         }
+        // The file is shortened, so that the next record follows a whole one.
+        fs::write(&path, &bytes[..ends[2] + 5]).unwrap();
+        assert_eq!(read(directory.path()).unwrap(), records()[..2]);
+        assert_eq!(fs::read(&path).unwrap(), bytes[..ends[2]]);
     }
 
     #[test]
@@ -361,15 +367,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let (bytes, ends) = written(directory.path());
-        for bit in 0..bytes.len() * 8 {
+        for bit in PREFIX_LEN * 8..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            fs::write(&path, &damaged).unwrap();
-            let Err(Error::Damaged { offset, .. }) = read(directory.path()) else {
+            let Err(Error::Damaged { offset, .. }) = scanned(&damaged) else {
                 panic!("bit {bit} went unnoticed");
             };
             let record = ends.iter().rfind(|&&end| end <= bit / 8).copied().unwrap_or_default();
             assert_eq!(offset, record as u64, "bit {bit}");
+        }
+        for byte in (0..PREFIX_LEN).chain([bytes.len() - 1]) {
+            let mut damaged = bytes.clone();
+            damaged[byte] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            assert!(matches!(read(directory.path()), Err(Error::Damaged { .. })), "byte {byte}");
             assert_eq!(fs::read(&path).unwrap(), damaged, "a damaged log is left alone");
         }
     }
