@@ -3,16 +3,13 @@ pragma solidity 0.8.37;
 
 import {IConsents} from "./IConsents.sol";
 import {LedgerState} from "./LedgerState.sol";
-import {ConsentChange, ConsentTerms, Delegation, Status} from "./Types.sol";
+import {ConsentChange, Delegation, Status} from "./Types.sol";
 
 /// @title Consents
 /// @dev The interface holds the documentation; comments here say only why.
 abstract contract Consents is LedgerState, IConsents {
     bytes32 internal constant CONSENT_CHANGE_TYPEHASH = keccak256(
-        "ConsentChange(address patient,uint32 version,bytes28 root,bytes32[] revoked,bytes32[] granted,uint48 deadline)"
-    );
-    bytes32 internal constant CONSENT_TYPEHASH = keccak256(
-        "Consent(address grantee,uint256 segments,uint32 purposes,uint48 notBefore,uint48 expiry,bytes32 salt)"
+        "ConsentChange(address patient,address signer,uint32 rotations,uint32 version,bytes28 root,bytes32[] revoked,bytes32[] granted,uint48 deadline)"
     );
     bytes32 internal constant DELEGATE_TYPEHASH = keccak256(
         "Delegate(address delegate,uint32 powers,uint48 notBefore,uint48 expiry,bytes32 salt)"
@@ -24,8 +21,7 @@ abstract contract Consents is LedgerState, IConsents {
     /// @inheritdoc IConsents
     function changeConsents(ConsentChange calldata change, bytes calldata signature) external {
         uint256 slot = _consents[change.patient];
-        address controller = _controllerBy(change.patient, slot);
-        _changeConsents(change, slot, change.patient, controller, signature);
+        _changeConsents(change, slot, change.patient, _signerSlot(change.patient, slot), signature);
     }
 
     /// @inheritdoc IConsents
@@ -35,8 +31,8 @@ abstract contract Consents is LedgerState, IConsents {
         bytes calldata signature
     ) external {
         uint256 slot = _consents[change.patient];
-        address controller = _delegateController(change.patient, delegation, POWER_CONSENT);
-        _changeConsents(change, slot, delegation.delegate, controller, signature);
+        uint256 delegate = _delegateSlot(change.patient, delegation, POWER_CONSENT);
+        _changeConsents(change, slot, delegation.delegate, delegate, signature);
     }
 
     /// @inheritdoc IConsents
@@ -49,40 +45,45 @@ abstract contract Consents is LedgerState, IConsents {
         ConsentChange calldata change,
         uint256 slot,
         address signer,
-        address controller,
+        uint256 signerSlot,
         bytes calldata signature
     ) private {
-        _requireNotPast(change.deadline);
-        uint32 current = uint32(slot & COUNTER_MASK);
-        if (change.version != current) revert ConsentVersionStale(change.version, current);
-        uint256 root = uint224(change.root);
-        if (
-            change.revoked.length == 0 && change.granted.length == 0 && root == slot >> 32
-        ) revert ConsentUnchanged();
+        uint256 limits = change.limits;
+        _requireNotPast(uint48(limits));
+        uint256 revoked = limits >> 48;
+        if (revoked > change.leaves.length) {
+            revert ConsentLeavesMiscounted(revoked, change.leaves.length);
+        }
+        uint256 root = uint256(change.state) >> 32;
+        uint32 version = uint32(uint256(change.state));
+        if (version != slot & COUNTER_MASK) {
+            revert ConsentVersionStale(version, uint32(slot & COUNTER_MASK));
+        }
+        if (change.leaves.length == 0 && root == slot >> 32) revert ConsentUnchanged();
         bytes32 structHash = keccak256(
             abi.encode(
                 CONSENT_CHANGE_TYPEHASH,
                 change.patient,
-                change.version,
-                change.root,
-                keccak256(abi.encodePacked(change.revoked)),
-                keccak256(abi.encodePacked(change.granted)),
-                change.deadline
+                signer,
+                _rotationsIn(signerSlot),
+                version,
+                root << 32,
+                keccak256(abi.encodePacked(change.leaves[:revoked])),
+                keccak256(abi.encodePacked(change.leaves[revoked:])),
+                uint48(limits)
             )
         );
-        _authorize(signer, controller, structHash, signature);
-        uint256 version = _increment(slot);
-        _consents[change.patient] = root << 32 | slot & ROTATED | version;
-        emit ConsentsChanged(
-            change.patient, change.root, uint32(version), change.revoked, change.granted
-        );
+        _authorize(signer, _controllerIn(signer, signerSlot), structHash, signature);
+        uint256 state = root << 32 | _increment(slot);
+        _consents[change.patient] = state | slot & ROTATED;
+        emit ConsentsChanged(change.patient, bytes32(state), revoked, change.leaves);
     }
 
-    /// @dev Controller of a delegate whose leaf is live, in force and has the power.
-    function _delegateController(address patient, Delegation calldata delegation, uint8 power)
+    /// @dev Participant slot of a delegate whose leaf is live, in force and has the power.
+    function _delegateSlot(address patient, Delegation calldata delegation, uint8 power)
         internal
         view
-        returns (address)
+        returns (uint256 slot)
     {
         bytes32 leaf = _leaf(
             keccak256(
@@ -103,29 +104,8 @@ abstract contract Consents is LedgerState, IConsents {
         if (delegation.powers >> power & 1 == 0) {
             revert DelegationLacksPower(delegation.powers, power);
         }
-        uint256 slot = _participants[delegation.delegate];
+        slot = _participants[delegation.delegate];
         if (_statusIn(slot) == Status.Suspended) revert DelegateSuspended(delegation.delegate);
-        return _controllerIn(delegation.delegate, slot);
-    }
-
-    function _consentLeaf(ConsentTerms calldata terms, address grantee)
-        internal
-        pure
-        returns (bytes32)
-    {
-        return _leaf(
-            keccak256(
-                abi.encode(
-                    CONSENT_TYPEHASH,
-                    terms.network ? address(0) : grantee,
-                    terms.segments,
-                    terms.purposes,
-                    terms.notBefore,
-                    terms.expiry,
-                    terms.salt
-                )
-            )
-        );
     }
 
     /// @dev Whether a leaf is under the patient's consent root.

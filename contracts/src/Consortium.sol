@@ -16,7 +16,7 @@ contract Consortium is Signatures, IConsortium {
     }
 
     bytes32 public constant VOTE_TYPEHASH = keccak256(
-        "Vote(uint8 motion,address organization,uint32 counter,address voter,uint48 deadline)"
+        "Vote(uint8 motion,address organization,uint32 counter,address voter,uint32 rotations,uint48 deadline)"
     );
 
     /// @notice Seconds that an admission waits, so that members and patients see it coming.
@@ -92,7 +92,7 @@ contract Consortium is Signatures, IConsortium {
             target.isMember = true;
             ++_members;
         }
-        ++target.counter;
+        emit AdmissionFinished(organization, ++target.counter);
         _raiseEpoch();
         ledger.setStatus(organization, Status.Active);
     }
@@ -131,6 +131,8 @@ contract Consortium is Signatures, IConsortium {
             // A suspended member that waits for readmission can be suspended again, which ends the wait.
             applies = target.isMember && (status == Status.Active || target.readyAt != 0);
         } else {
+            // Without members nobody could vote, and no vote would be needed.
+            if (target.isMember && _members == 1) revert LastMember();
             applies = target.isMember || target.readyAt != 0;
         }
         if (!applies) revert MotionDoesNotApply(motion, organization);
@@ -154,10 +156,12 @@ contract Consortium is Signatures, IConsortium {
             address voter = voters[i];
             if (voter <= before) revert VotersUnsorted(before, voter);
             before = voter;
-            (address controller, Status status,) = ledger.participant(voter);
+            (address controller, Status status, uint32 rotations) = ledger.participant(voter);
             if (!_member[voter].isMember || status != Status.Active) revert NotEntitled(voter);
             bytes32 structHash = keccak256(
-                abi.encode(VOTE_TYPEHASH, motion, organization, counter, voter, deadline)
+                abi.encode(
+                    VOTE_TYPEHASH, motion, organization, counter, voter, rotations, deadline
+                )
             );
             _authorize(voter, controller, structHash, signatures[i]);
         }

@@ -11,6 +11,9 @@ interface IAccessLog {
     /// @notice A word that names a record has a bit that means nothing.
     error RecordMalformed(uint256 index);
 
+    /// @notice The terms of an access have a bit that means nothing.
+    error TermsMalformed(uint256 terms);
+
     /// @notice The consent is not in the patient's consent tree.
     error ConsentNotFound(bytes32 leaf);
 
@@ -28,19 +31,16 @@ interface IAccessLog {
 
     /// @notice A grantee read, or is about to read, a record.
     /// @param consent Leaf of the consent that covers the read.
-    /// @param purpose Number of the purpose of use.
-    /// @param network Whether the consent names no grantee. With an emergency purpose this is
-    /// break-glass.
-    /// @param deadline Zero if the grantee sent the call itself. Otherwise the deadline that it
-    /// signed: two events that agree in all fields count once.
+    /// @param how Bits 0..8: number of the purpose of use. Bit 8: the consent names no grantee; with
+    /// an emergency purpose this is break-glass. Bits 16..64: zero if the grantee sent the call
+    /// itself, otherwise the deadline that it signed, and two events that agree in all fields count
+    /// once.
     event Accessed(
         address indexed patient,
         address indexed grantee,
         bytes32 indexed record,
         bytes32 consent,
-        uint8 purpose,
-        bool network,
-        uint48 deadline
+        uint256 how
     );
 
     /// @notice An organization asks a patient for consent.
@@ -56,7 +56,7 @@ interface IAccessLog {
         uint48 deadline
     );
 
-    /// @notice Logs reads of one patient's records. The grantee or its controller sends the call.
+    /// @notice Logs reads of one patient's records. The grantee's controller sends the call.
     function logAccess(Access calldata access) external;
 
     /// @notice As `logAccess`, by the signature of the grantee's controller.

@@ -12,6 +12,9 @@ interface IConsents {
     /// @notice The signature was made for another version of the consents.
     error ConsentVersionStale(uint32 version, uint32 current);
 
+    /// @notice More leaves are said to be revoked than the change has.
+    error ConsentLeavesMiscounted(uint256 revoked, uint256 leaves);
+
     /// @notice The change names no leaf and keeps the root.
     error ConsentUnchanged();
 
@@ -28,16 +31,11 @@ interface IConsents {
     error DelegateSuspended(address delegate);
 
     /// @notice The consents of a patient changed.
-    /// @param root First 28 bytes of the new root. Zero revokes everything, leaves named or not.
-    /// @param version The version after the change.
-    /// @param revoked Leaves that left the tree.
-    /// @param granted Leaves that entered it.
+    /// @param state First 28 bytes of the new root, then 4 bytes of version after the change. A root
+    /// of zero revokes everything, leaves named or not.
+    /// @param revoked How many of the leaves, from the first, left the tree. The others entered it.
     event ConsentsChanged(
-        address indexed patient,
-        bytes28 root,
-        uint32 version,
-        bytes32[] revoked,
-        bytes32[] granted
+        address indexed patient, bytes32 state, uint256 revoked, bytes32[] leaves
     );
 
     /// @notice Replaces the patient's consent root.

@@ -43,6 +43,9 @@ interface IConsortium is ISignatures {
     /// @notice Fewer than three members cannot suspend one of them.
     error TooFewMembers(uint256 members);
 
+    /// @notice The last member cannot be removed.
+    error LastMember();
+
     /// @notice The wait has not passed.
     /// @param readyAt First Unix second at which it has.
     error AdmissionNotReady(uint48 readyAt);
@@ -55,6 +58,10 @@ interface IConsortium is ISignatures {
     event MotionPassed(
         Motion indexed motion, address indexed organization, uint32 counter, uint48 readyAt
     );
+
+    /// @notice An organization became an active member after its wait.
+    /// @param counter Its own counter, for votes to suspend it.
+    event AdmissionFinished(address indexed organization, uint32 counter);
 
     /// @notice The epoch rose: votes collected before do not count.
     event EpochRaised(uint32 epoch, uint16 members);

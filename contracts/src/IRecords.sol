@@ -41,7 +41,10 @@ interface IRecords {
     /// @notice Cosigners are not strictly ascending.
     error CosignersUnsorted(address before, address cosigner);
 
-    /// @notice Patient and author cannot cosign.
+    /// @notice The author cannot answer for the patient.
+    error DelegateIsAuthor(address delegate);
+
+    /// @notice Patient, author and the patient's delegate cannot cosign.
     error CosignerIsParty(address cosigner);
 
     /// @notice Not one signature, or none, for each cosigner.
@@ -56,6 +59,9 @@ interface IRecords {
     /// @notice A reseal names no record.
     error ResealEmpty();
 
+    /// @notice The header of a bulk anchor has a bit that means nothing.
+    error BulkMalformed(uint256 header);
+
     /// @notice The header of a reseal has a bit that means nothing.
     error ResealMalformed(uint256 index);
 
@@ -64,14 +70,14 @@ interface IRecords {
 
     /// @notice An author proposed versions of records.
     /// @param proposal EIP-712 struct hash of the proposal.
-    /// @param rotations How often the author had rotated; part of the proposal.
+    /// @param limits Bits 0..48: deadline. Bits 48..80: how often the author had rotated, which is
+    /// part of the proposal.
     /// @param signature The author's; empty if the author sent the call itself.
     event Proposed(
         address indexed patient,
         address indexed author,
         bytes32 indexed proposal,
-        uint32 rotations,
-        uint48 deadline,
+        uint256 limits,
         bytes32 policy,
         Leaf[] leaves,
         bytes signature
@@ -81,41 +87,37 @@ interface IRecords {
     event Withdrawn(address indexed patient, address indexed author, bytes32 indexed proposal);
 
     /// @notice The patient answered a proposal, and author and cosigners had signed it.
-    /// @param sequence The chart's sequence after the settlement.
-    /// @param signer The patient, or the delegate that signed in the patient's place.
+    /// @param by Bits 0..160: the patient, or the delegate that signed in the patient's place. Bits
+    /// 160..192: the chart's sequence after the settlement.
     event Settled(
         address indexed patient,
         address indexed author,
         bytes32 indexed proposal,
         uint256 accepted,
         uint256 rejected,
-        uint32 sequence,
-        address signer
+        uint256 by
     );
+
+    /// @notice A cosigner signed a proposal that is settled in the same call.
+    event Cosigned(bytes32 indexed proposal, address indexed cosigner);
 
     /// @notice A record's content was sealed anew. Counts if it names the current content and opens
     /// to the commitment.
-    /// @param store 0 if `content` is a Swarm address, 1 if it is the digest of a CID.
-    /// @param signer The patient, the author, or the patient's delegate.
+    /// @param by Bits 0..160: the patient, the author, or the patient's delegate, who signed. Bits
+    /// 160..168: 0 if `content` is a Swarm address, 1 if it is the digest of a CID.
     event Resealed(
         address indexed patient,
         bytes32 indexed record,
-        address indexed signer,
-        uint8 store,
+        uint256 by,
         bytes32 content,
         bytes32 previous
     );
 
     /// @notice An organization anchored many leaves of many patients under one root.
-    /// @param count Leaves under the root, as the author says.
+    /// @param header Bits 0..32: leaves under the root, as the author says. Bits 32..40: store of the
+    /// manifest.
     /// @param manifest Where the encrypted manifest lies.
-    event BulkAnchored(
-        address indexed author,
-        bytes32 indexed root,
-        uint32 count,
-        uint8 store,
-        bytes32 manifest
-    );
+    event BulkAnchored(address indexed author, bytes32 root, uint256 header, bytes32 manifest);
 
     /// @notice Announces a proposal that an active organization signed.
     /// @param policy Hash of a `Policy`: `keccak256(abi.encode(threshold, cosigners))`; zero for none.
@@ -159,9 +161,24 @@ interface IRecords {
         Delegation calldata delegation
     ) external;
 
+    /// @notice Announces new content for one record.
+    /// @param header Bits 0..64: number. 64..72: segment. 80..88: store of the new content. 88: the
+    /// (active) author signs rather than the patient. 96..144: deadline. Rest zero.
+    /// @param content The new content.
+    /// @param previous The content that it replaces.
+    /// @param signature Over a `Reseal` of one item.
+    function reseal(
+        address patient,
+        address author,
+        uint256 header,
+        bytes32 content,
+        bytes32 previous,
+        bytes calldata signature
+    ) external;
+
     /// @notice Announces new content for records of one patient and one author.
     /// @param byAuthor Whether the (active) author signs rather than the patient.
-    function reseal(
+    function resealMany(
         address patient,
         address author,
         bool byAuthor,
@@ -170,7 +187,7 @@ interface IRecords {
         bytes calldata signature
     ) external;
 
-    /// @notice As `reseal`, signed by the patient's delegate.
+    /// @notice As `resealMany`, signed by the patient's delegate.
     function resealAsDelegate(
         address patient,
         address author,
@@ -180,21 +197,16 @@ interface IRecords {
         bytes calldata signature
     ) external;
 
-    /// @notice Anchors many leaves of many patients under one root, sent by the author itself.
-    function anchorBulk(
-        address author,
-        bytes32 root,
-        uint32 count,
-        uint8 store,
-        bytes32 manifest
-    ) external;
+    /// @notice Anchors many leaves of many patients under one root. The sender is the author: an id
+    /// that has rotated uses `anchorBulkBySig`.
+    /// @param header Bits 0..32: leaves under the root. 32..40: store of the manifest. Rest zero.
+    function anchorBulk(bytes32 root, uint256 header, bytes32 manifest) external;
 
-    /// @notice As `anchorBulk`, by signature.
+    /// @notice As `anchorBulk`, by signature or sent by the author's controller.
     function anchorBulkBySig(
         address author,
         bytes32 root,
-        uint32 count,
-        uint8 store,
+        uint256 header,
         bytes32 manifest,
         uint48 deadline,
         bytes calldata signature

@@ -64,6 +64,9 @@ interface IRecovery {
         uint32 nonce
     );
 
+    /// @notice What waited took effect.
+    event PendingFinished(address indexed id, PendingKind indexed kind, uint32 nonce);
+
     /// @notice The controller cancelled what waited.
     event PendingCancelled(address indexed id, PendingKind indexed kind, uint32 nonce);
 

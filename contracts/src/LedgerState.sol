@@ -24,6 +24,8 @@ import {Status} from "./Types.sol";
 abstract contract LedgerState is Signatures, IRegistrar {
     uint256 internal constant ROTATED = 1 << 31;
     uint256 internal constant COUNTER_MASK = ROTATED - 1;
+    uint256 internal constant LAST_ACCESS_SHIFT = 32;
+    uint256 internal constant LAST_ACCESS_MASK = 0xffffffffff << 32;
     uint256 internal constant HEAD_SHIFT = 72;
 
     /// @dev What the head folds in; each is followed by every field of the entry and the block time.
@@ -50,10 +52,10 @@ abstract contract LedgerState is Signatures, IRegistrar {
         return uint32(slot >> 168);
     }
 
-    /// @dev Controller by a chart or consents slot that is loaded anyway: most ids never rotate, and
-    /// the flag saves them a cold load (2,100 gas).
-    function _controllerBy(address id, uint256 flagged) internal view returns (address) {
-        return flagged & ROTATED == 0 ? id : _controllerIn(id, _participants[id]);
+    /// @dev Participant slot as far as it concerns signatures, by a chart or consents slot that is
+    /// loaded anyway: most ids never rotate, and the flag saves them a cold load (2,100 gas).
+    function _signerSlot(address id, uint256 flagged) internal view returns (uint256) {
+        return flagged & ROTATED == 0 ? 0 : _participants[id];
     }
 
     function _activeParticipant(address organization) internal view returns (uint256 slot) {
@@ -81,7 +83,9 @@ abstract contract LedgerState is Signatures, IRegistrar {
         uint256 chart_ = _charts[id];
         uint256 sequence = _increment(chart_);
         bytes32 folded = keccak256(
-            abi.encode(chart_ >> HEAD_SHIFT, ENTRY_ROTATION, controller, sequence, block.timestamp)
+            abi.encode(
+                chart_ >> HEAD_SHIFT, ENTRY_ROTATION, controller, sequence, version, block.timestamp
+            )
         );
         _charts[id] = _foldInto(chart_ >> 32 << 32 | ROTATED | sequence, folded);
         emit Rotated(id, controller, uint32(sequence), uint32(version));

@@ -27,7 +27,7 @@ abstract contract Records is Consents, IRecords {
         "Withdrawal(address patient,address author,uint32 rotations,bytes32 proposal,uint48 deadline)"
     );
     bytes32 internal constant SETTLEMENT_TYPEHASH = keccak256(
-        "Settlement(address patient,uint32 sequence,bytes32 proposal,uint256 accepted,uint256 rejected,uint48 deadline)"
+        "Settlement(address patient,address signer,uint32 rotations,uint32 sequence,bytes32 proposal,uint256 accepted,uint256 rejected,uint48 deadline)"
     );
     bytes32 internal constant COSIGNATURE_TYPEHASH = keccak256(
         "Cosignature(address cosigner,uint32 rotations,bytes32 proposal,uint48 deadline)"
@@ -45,6 +45,10 @@ abstract contract Records is Consents, IRecords {
         "BulkLeaf(address patient,address author,uint8 kind,uint8 segment,uint64 number,uint8 store,bytes32 content,bytes32 commitment)"
     );
     uint256 internal constant MAX_LEAVES = 256;
+
+    /// @dev In the header of a single reseal: the author signs.
+    uint256 private constant BY_AUTHOR = 1 << 88;
+    uint256 private constant RESEAL_UNUSED = ~(((1 << 48) - 1 << 96) | BY_AUTHOR | 1 << 80 | (1 << 72) - 1);
 
     /// @inheritdoc IRecords
     function propose(
@@ -74,7 +78,8 @@ abstract contract Records is Consents, IRecords {
             )
         );
         _authorize(author, _controllerIn(author, slot), proposal, signature);
-        emit Proposed(patient, author, proposal, rotations, deadline, policy, leaves, signature);
+        uint256 limits = uint256(deadline) | uint256(rotations) << 48;
+        emit Proposed(patient, author, proposal, limits, policy, leaves, signature);
     }
 
     /// @inheritdoc IRecords
@@ -103,8 +108,8 @@ abstract contract Records is Consents, IRecords {
     ) external {
         if (proposal.policy != 0) revert PolicyMismatch(proposal.policy, 0);
         bytes32 id = _authorizeProposal(proposal, authorSignature);
-        address controller = _controllerBy(proposal.patient, _charts[proposal.patient]);
-        _settle(proposal, id, answer, proposal.patient, controller, patientSignature);
+        uint256 slot = _signerSlot(proposal.patient, _charts[proposal.patient]);
+        _settle(proposal, id, answer, proposal.patient, slot, patientSignature);
     }
 
     /// @inheritdoc IRecords
@@ -117,20 +122,61 @@ abstract contract Records is Consents, IRecords {
         Delegation calldata delegation
     ) external {
         bytes32 id = _authorizeProposal(proposal, authorSignature);
-        _requirePolicy(proposal, id, policy);
         address signer = delegation.delegate;
-        address controller;
+        uint256 slot;
         if (signer == address(0)) {
             signer = proposal.patient;
-            controller = _controllerBy(signer, _charts[signer]);
+            slot = _signerSlot(signer, _charts[signer]);
         } else {
-            controller = _delegateController(proposal.patient, delegation, POWER_SETTLE);
+            // One party cannot give both sides.
+            if (signer == proposal.author) revert DelegateIsAuthor(signer);
+            slot = _delegateSlot(proposal.patient, delegation, POWER_SETTLE);
         }
-        _settle(proposal, id, answer, signer, controller, patientSignature);
+        _requirePolicy(proposal, id, signer, policy);
+        _settle(proposal, id, answer, signer, slot, patientSignature);
     }
 
     /// @inheritdoc IRecords
     function reseal(
+        address patient,
+        address author,
+        uint256 header,
+        bytes32 content,
+        bytes32 previous,
+        bytes calldata signature
+    ) external {
+        if (header & RESEAL_UNUSED != 0) revert ResealMalformed(0);
+        uint48 deadline = uint48(header >> 96);
+        _requireNotPast(deadline);
+        uint256 chart_ = _charts[patient];
+        (address signer, uint256 slot) = _resealer(patient, author, header & BY_AUTHOR != 0, chart_);
+        bytes32 item = keccak256(
+            abi.encode(
+                RESEALED_TYPEHASH,
+                uint8(header >> 64),
+                uint64(header),
+                header >> 80 & 1,
+                content,
+                previous
+            )
+        );
+        bytes32 structHash = keccak256(
+            abi.encode(
+                RESEAL_TYPEHASH,
+                patient,
+                author,
+                signer,
+                _rotationsIn(slot),
+                keccak256(abi.encode(item)),
+                deadline
+            )
+        );
+        _authorize(signer, _controllerIn(signer, slot), structHash, signature);
+        _charts[patient] = _resealOne(chart_, patient, author, signer, header, content, previous);
+    }
+
+    /// @inheritdoc IRecords
+    function resealMany(
         address patient,
         address author,
         bool byAuthor,
@@ -138,15 +184,7 @@ abstract contract Records is Consents, IRecords {
         uint48 deadline,
         bytes calldata signature
     ) external {
-        uint256 chart_ = _charts[patient];
-        address signer = patient;
-        uint256 slot;
-        if (byAuthor) {
-            signer = author;
-            slot = _activeParticipant(author);
-        } else if (chart_ & ROTATED != 0) {
-            slot = _participants[patient];
-        }
+        (address signer, uint256 slot) = _resealer(patient, author, byAuthor, _charts[patient]);
         bytes32 structHash =
             _hashReseal(patient, author, signer, _rotationsIn(slot), items, deadline);
         _authorize(signer, _controllerIn(signer, slot), structHash, signature);
@@ -163,32 +201,27 @@ abstract contract Records is Consents, IRecords {
         bytes calldata signature
     ) external {
         address signer = delegation.delegate;
-        address controller = _delegateController(patient, delegation, POWER_RESEAL);
-        uint32 rotations = _rotationsIn(_participants[signer]);
-        bytes32 structHash = _hashReseal(patient, author, signer, rotations, items, deadline);
-        _authorize(signer, controller, structHash, signature);
+        uint256 slot = _delegateSlot(patient, delegation, POWER_RESEAL);
+        bytes32 structHash =
+            _hashReseal(patient, author, signer, _rotationsIn(slot), items, deadline);
+        _authorize(signer, _controllerIn(signer, slot), structHash, signature);
         _reseal(patient, author, signer, items, deadline);
     }
 
     /// @inheritdoc IRecords
-    function anchorBulk(
-        address author,
-        bytes32 root,
-        uint32 count,
-        uint8 store,
-        bytes32 manifest
-    ) external {
-        uint256 slot = _activeParticipant(author);
-        if (msg.sender != _controllerIn(author, slot)) revert NotController(author, msg.sender);
-        _anchorBulk(author, root, count, store, manifest);
+    function anchorBulk(bytes32 root, uint256 header, bytes32 manifest) external {
+        uint256 slot = _activeParticipant(msg.sender);
+        if (_controllerIn(msg.sender, slot) != msg.sender) {
+            revert NotController(msg.sender, msg.sender);
+        }
+        _anchorBulk(msg.sender, root, header, manifest);
     }
 
     /// @inheritdoc IRecords
     function anchorBulkBySig(
         address author,
         bytes32 root,
-        uint32 count,
-        uint8 store,
+        uint256 header,
         bytes32 manifest,
         uint48 deadline,
         bytes calldata signature
@@ -201,14 +234,14 @@ abstract contract Records is Consents, IRecords {
                 author,
                 _rotationsIn(slot),
                 root,
-                count,
-                store,
+                uint32(header),
+                uint8(header >> 32),
                 manifest,
                 deadline
             )
         );
         _authorize(author, _controllerIn(author, slot), structHash, signature);
-        _anchorBulk(author, root, count, store, manifest);
+        _anchorBulk(author, root, header, manifest);
     }
 
     /// @inheritdoc IRecords
@@ -266,7 +299,7 @@ abstract contract Records is Consents, IRecords {
         bytes32 id,
         Answer calldata answer,
         address signer,
-        address controller,
+        uint256 signerSlot,
         bytes calldata signature
     ) private {
         _requireNotPast(answer.deadline);
@@ -284,6 +317,8 @@ abstract contract Records is Consents, IRecords {
             abi.encode(
                 SETTLEMENT_TYPEHASH,
                 proposal.patient,
+                signer,
+                _rotationsIn(signerSlot),
                 answer.sequence,
                 id,
                 answer.accepted,
@@ -291,8 +326,9 @@ abstract contract Records is Consents, IRecords {
                 answer.deadline
             )
         );
-        _authorize(signer, controller, structHash, signature);
+        _authorize(signer, _controllerIn(signer, signerSlot), structHash, signature);
         uint256 sequence = _increment(slot);
+        uint256 by = uint160(signer) | sequence << 160;
         bytes32 folded = keccak256(
             abi.encode(
                 slot >> HEAD_SHIFT,
@@ -301,27 +337,23 @@ abstract contract Records is Consents, IRecords {
                 id,
                 answer.accepted,
                 answer.rejected,
-                sequence,
-                signer,
+                by,
                 block.timestamp
             )
         );
         _charts[proposal.patient] = _foldInto(slot & ~COUNTER_MASK | sequence, folded);
         emit Settled(
-            proposal.patient,
-            proposal.author,
-            id,
-            answer.accepted,
-            answer.rejected,
-            uint32(sequence),
-            signer
+            proposal.patient, proposal.author, id, answer.accepted, answer.rejected, by
         );
     }
 
-    function _requirePolicy(Proposal calldata proposal, bytes32 id, Policy calldata policy)
-        private
-        view
-    {
+    /// @dev `signer` answers for the patient.
+    function _requirePolicy(
+        Proposal calldata proposal,
+        bytes32 id,
+        address signer,
+        Policy calldata policy
+    ) private {
         uint256 count = policy.cosigners.length;
         if (proposal.policy == 0 && count == 0) return;
         bytes32 shown = keccak256(abi.encode(policy.threshold, policy.cosigners));
@@ -337,11 +369,14 @@ abstract contract Records is Consents, IRecords {
         for (uint256 i; i < count; ++i) {
             address cosigner = policy.cosigners[i];
             if (cosigner <= before) revert CosignersUnsorted(before, cosigner);
-            if (cosigner == proposal.patient || cosigner == proposal.author) {
-                revert CosignerIsParty(cosigner);
-            }
-            if (_cosigned(proposal, id, cosigner, policy.signatures[i])) ++signed;
             before = cosigner;
+            if (
+                cosigner == proposal.patient || cosigner == proposal.author || cosigner == signer
+            ) revert CosignerIsParty(cosigner);
+            if (_cosigned(proposal, id, cosigner, policy.signatures[i])) {
+                ++signed;
+                emit Cosigned(id, cosigner);
+            }
         }
         if (signed < policy.threshold) revert CosignersMissing(signed, policy.threshold);
     }
@@ -366,6 +401,17 @@ abstract contract Records is Consents, IRecords {
         return true;
     }
 
+    /// @dev Who signs a reseal, and its participant slot as far as signatures need it.
+    function _resealer(address patient, address author, bool byAuthor, uint256 chart_)
+        private
+        view
+        returns (address signer, uint256 slot)
+    {
+        return byAuthor
+            ? (author, _activeParticipant(author))
+            : (patient, _signerSlot(patient, chart_));
+    }
+
     function _reseal(
         address patient,
         address author,
@@ -378,39 +424,41 @@ abstract contract Records is Consents, IRecords {
         uint256 slot = _charts[patient];
         for (uint256 i; i < items.length; ++i) {
             Reseal calldata item = items[i];
-            uint256 header = item.header;
             // Only number, segment and a store of 0 or 1.
-            if (header >> 81 != 0 || uint8(header >> 72) != 0) revert ResealMalformed(i);
-            bytes32 record =
-                keccak256(abi.encode(patient, author, uint8(header >> 64), uint64(header)));
-            uint8 store = uint8(header >> 80);
-            bytes32 folded = keccak256(
-                abi.encode(
-                    slot >> HEAD_SHIFT,
-                    ENTRY_RESEAL,
-                    record,
-                    signer,
-                    store,
-                    item.content,
-                    item.previous,
-                    block.timestamp
-                )
+            if (item.header >> 81 != 0 || uint8(item.header >> 72) != 0) revert ResealMalformed(i);
+            slot = _resealOne(
+                slot, patient, author, signer, item.header, item.content, item.previous
             );
-            slot = _foldInto(slot, folded);
-            emit Resealed(patient, record, signer, store, item.content, item.previous);
         }
         _charts[patient] = slot;
     }
 
-    function _anchorBulk(
+    /// @dev Announces one reseal and folds it in.
+    function _resealOne(
+        uint256 slot,
+        address patient,
         address author,
-        bytes32 root,
-        uint32 count,
-        uint8 store,
-        bytes32 manifest
-    ) private {
-        if (store > 1) revert StoreUnknown(store);
-        emit BulkAnchored(author, root, count, store, manifest);
+        address signer,
+        uint256 header,
+        bytes32 content,
+        bytes32 previous
+    ) private returns (uint256) {
+        bytes32 record =
+            keccak256(abi.encode(patient, author, uint8(header >> 64), uint64(header)));
+        uint256 by = uint160(signer) | (header >> 80 & 1) << 160;
+        emit Resealed(patient, record, by, content, previous);
+        bytes32 folded = keccak256(
+            abi.encode(
+                slot >> HEAD_SHIFT, ENTRY_RESEAL, record, by, content, previous, block.timestamp
+            )
+        );
+        return _foldInto(slot, folded);
+    }
+
+    function _anchorBulk(address author, bytes32 root, uint256 header, bytes32 manifest) private {
+        // Only a count and a store of 0 or 1.
+        if (header >> 33 != 0) revert BulkMalformed(header);
+        emit BulkAnchored(author, root, header, manifest);
     }
 
     function _hashLeaves(Leaf[] calldata leaves) private pure returns (bytes32) {

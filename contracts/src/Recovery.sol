@@ -24,13 +24,13 @@ abstract contract Recovery is Registrar, IRecovery {
     }
 
     bytes32 internal constant GUARDIAN_CHANGE_TYPEHASH = keccak256(
-        "GuardianChange(address id,bytes32 commitment,uint32 delay,uint32 nonce,uint48 deadline)"
+        "GuardianChange(address id,uint32 rotations,bytes32 commitment,uint32 delay,uint32 nonce,uint48 deadline)"
     );
     bytes32 internal constant RECOVERY_TYPEHASH = keccak256(
-        "Recovery(address id,address controller,bool isFinal,uint32 nonce,uint48 deadline)"
+        "Recovery(address id,address guardian,uint32 guardianRotations,address controller,bool isFinal,uint32 nonce,uint48 deadline)"
     );
     bytes32 internal constant CANCELLATION_TYPEHASH =
-        keccak256("Cancellation(address id,uint32 nonce,uint48 deadline)");
+        keccak256("Cancellation(address id,uint32 rotations,uint32 nonce,uint48 deadline)");
     uint32 internal constant MIN_DELAY = 3 days;
 
     /// @dev Shorter than the time between two cancellations, so that a thief of the controller's key
@@ -56,10 +56,19 @@ abstract contract Recovery is Registrar, IRecovery {
         }
         Guardianship storage current = _guardianships[id];
         if (nonce != current.nonce) revert GuardianNonceStale(nonce, current.nonce);
+        uint256 slot = _participants[id];
         bytes32 structHash = keccak256(
-            abi.encode(GUARDIAN_CHANGE_TYPEHASH, id, commitment, delay, nonce, deadline)
+            abi.encode(
+                GUARDIAN_CHANGE_TYPEHASH,
+                id,
+                _rotationsIn(slot),
+                commitment,
+                delay,
+                nonce,
+                deadline
+            )
         );
-        _authorize(id, _controllerIn(id, _participants[id]), structHash, signature);
+        _authorize(id, _controllerIn(id, slot), structHash, signature);
         if (current.commitment == 0) {
             _applyGuardians(id, commitment, delay);
         } else {
@@ -84,12 +93,7 @@ abstract contract Recovery is Registrar, IRecovery {
             abi.encode(set.guardians, set.threshold, set.finalThreshold, set.salt)
         );
         if (shown != expected) revert GuardiansMismatch(expected, shown);
-        bytes32 structHash = keccak256(
-            abi.encode(
-                RECOVERY_TYPEHASH, id, controller, isFinal, _guardianships[id].nonce, deadline
-            )
-        );
-        _requireQuorum(set, isFinal ? set.finalThreshold : set.threshold, structHash, signatures);
+        _requireQuorum(id, controller, isFinal, deadline, set, signatures);
         _start(
             id,
             isFinal ? PendingKind.FinalRecovery : PendingKind.Recovery,
@@ -109,8 +113,11 @@ abstract contract Recovery is Registrar, IRecovery {
         if (kind == PendingKind.None) revert NothingPending(id);
         if (kind == PendingKind.FinalRecovery) revert NotCancellable();
         if (nonce != current.nonce) revert GuardianNonceStale(nonce, current.nonce);
-        bytes32 structHash = keccak256(abi.encode(CANCELLATION_TYPEHASH, id, nonce, deadline));
-        _authorize(id, _controllerIn(id, _participants[id]), structHash, signature);
+        uint256 slot = _participants[id];
+        bytes32 structHash = keccak256(
+            abi.encode(CANCELLATION_TYPEHASH, id, _rotationsIn(slot), nonce, deadline)
+        );
+        _authorize(id, _controllerIn(id, slot), structHash, signature);
         if (kind == PendingKind.Recovery) {
             uint48 last = current.lastCancelled;
             if (last != 0 && block.timestamp < last + CANCEL_INTERVAL) {
@@ -128,10 +135,10 @@ abstract contract Recovery is Registrar, IRecovery {
         if (waiting.kind == PendingKind.None) revert NothingPending(id);
         if (block.timestamp < waiting.readyAt) revert NotReady(waiting.readyAt);
         delete _pending[id];
+        emit PendingFinished(id, waiting.kind, ++_guardianships[id].nonce);
         if (waiting.kind == PendingKind.GuardianChange) {
             _applyGuardians(id, waiting.commitment, waiting.delay);
         } else {
-            ++_guardianships[id].nonce;
             _applyRotation(id, waiting.controller);
         }
     }
@@ -162,6 +169,10 @@ abstract contract Recovery is Registrar, IRecovery {
         return (
             waiting.kind, waiting.controller, waiting.commitment, waiting.delay, waiting.readyAt
         );
+    }
+
+    function _guardianNonce(address id) internal view override returns (uint32) {
+        return _guardianships[id].nonce;
     }
 
     function _startDelayedRotation(address id, address controller)
@@ -199,11 +210,15 @@ abstract contract Recovery is Registrar, IRecovery {
     }
 
     function _requireQuorum(
+        address id,
+        address controller,
+        bool isFinal,
+        uint48 deadline,
         GuardianSet calldata set,
-        uint256 threshold,
-        bytes32 structHash,
         bytes[] calldata signatures
     ) private view {
+        uint256 threshold = isFinal ? set.finalThreshold : set.threshold;
+        uint32 nonce = _guardianships[id].nonce;
         uint256 count = set.guardians.length;
         if (signatures.length != count) {
             revert GuardianSignaturesMiscounted(signatures.length, count);
@@ -214,9 +229,22 @@ abstract contract Recovery is Registrar, IRecovery {
             address guardian = set.guardians[i];
             if (guardian <= before) revert GuardiansUnsorted(before, guardian);
             before = guardian;
-            address controller = _controllerIn(guardian, _participants[guardian]);
-            if (signatures[i].length == 0 && msg.sender != controller) continue;
-            _authorize(guardian, controller, structHash, signatures[i]);
+            uint256 slot = _participants[guardian];
+            address signer = _controllerIn(guardian, slot);
+            if (signatures[i].length == 0 && msg.sender != signer) continue;
+            bytes32 structHash = keccak256(
+                abi.encode(
+                    RECOVERY_TYPEHASH,
+                    id,
+                    guardian,
+                    _rotationsIn(slot),
+                    controller,
+                    isFinal,
+                    nonce,
+                    deadline
+                )
+            );
+            _authorize(guardian, signer, structHash, signatures[i]);
             ++signed;
         }
         if (threshold == 0 || signed < threshold) revert GuardiansMissing(signed, threshold);

@@ -10,7 +10,7 @@ import {PendingKind, Status} from "./Types.sol";
 /// @dev The interface holds the documentation; comments here say only why.
 abstract contract Registrar is LedgerState {
     bytes32 internal constant ROTATION_TYPEHASH = keccak256(
-        "Rotation(address id,address controller,uint32 sequence,uint48 deadline)"
+        "Rotation(address id,address controller,uint32 sequence,uint32 nonce,uint48 deadline)"
     );
     bytes32 internal constant KEY_BUNDLE_TYPEHASH = keccak256(
         "KeyBundle(address id,uint32 rotations,bytes32 previous,bytes32 bundle,uint8 store,bytes32 content,uint48 deadline)"
@@ -36,8 +36,11 @@ abstract contract Registrar is LedgerState {
         _requireNotPast(deadline);
         uint32 current = uint32(_charts[id] & COUNTER_MASK);
         if (sequence != current) revert SequenceStale(sequence, current);
-        bytes32 structHash =
-            keccak256(abi.encode(ROTATION_TYPEHASH, id, controller, sequence, deadline));
+        bytes32 structHash = keccak256(
+            abi.encode(
+                ROTATION_TYPEHASH, id, controller, sequence, _guardianNonce(id), deadline
+            )
+        );
         _authorize(id, _controllerIn(id, _participants[id]), structHash, signature);
         _authorize(controller, controller, structHash, acceptance);
         if (!_startDelayedRotation(id, controller)) _applyRotation(id, controller);
@@ -103,6 +106,10 @@ abstract contract Registrar is LedgerState {
             bytes23(uint184(slot >> HEAD_SHIFT))
         );
     }
+
+    /// @dev Raised by everything that waits or is cancelled, so that a rotation that was started and
+    /// cancelled cannot be started again by the same signatures.
+    function _guardianNonce(address id) internal view virtual returns (uint32);
 
     /// @dev `Recovery` makes a rotation wait if the id has guardians.
     /// @return Whether it waits.

@@ -44,16 +44,6 @@ struct Policy {
     bytes[] signatures; // one for each cosigner; empty if it did not sign, or if it sends the call
 }
 
-/// @notice The terms of a consent. Its leaf is the double hash of the struct hash.
-struct ConsentTerms {
-    bool network; // every active organization; hashed as grantee zero
-    uint256 segments; // bit n stands for segment n
-    uint32 purposes; // bit n stands for purpose of use n
-    uint48 notBefore; // first Unix second at which the consent holds
-    uint48 expiry; // first Unix second at which it no longer holds
-    bytes32 salt;
-}
-
 /// @notice A delegate's opening of its leaf in the patient's consent tree.
 struct Delegation {
     address delegate; // who signs in the patient's place; zero if nobody does
@@ -67,19 +57,28 @@ struct Delegation {
 /// @notice A change of a patient's consents.
 struct ConsentChange {
     address patient;
-    uint32 version; // the version before this change
-    uint48 deadline; // last Unix second at which the signature holds
-    bytes28 root; // first 28 bytes of the new root; zero for no consent
-    bytes32[] revoked; // leaves that leave the tree
-    bytes32[] granted; // leaves that enter it
+    bytes32 state; // first 28 bytes of the new root (zero for no consent), then the version before
+    uint256 limits; // bits 0..48 deadline, 48..80 how many of the leaves are revoked, rest zero
+    bytes32[] leaves; // first those that leave the tree, then those that enter it
 }
 
-/// @notice Reads of one patient's records under one consent.
+/// @notice Reads of one patient's records under one consent, with the opening of the consent.
+///
+/// | bits of `terms` | content |
+/// |---|---|
+/// | 0..8 | number of the purpose of use for which is read |
+/// | 8 | the consent is for every active organization: its leaf has grantee zero |
+/// | 16..64 | first Unix second at which the consent holds |
+/// | 64..112 | first Unix second at which it no longer holds |
+/// | 112..144 | purposes that the consent covers: bit n stands for purpose of use n |
+///
+/// All other bits are zero.
 struct Access {
     address patient;
     address grantee; // who reads
-    uint8 purpose; // number of the purpose of use
-    ConsentTerms terms; // opening of the consent
+    uint256 segments; // that the consent covers: bit n stands for segment n
+    uint256 terms;
+    bytes32 salt;
     bytes32[] proof; // from the consent's leaf to the patient's consent root
     uint256[] records; // each: bits 0..64 number, 64..72 segment, 96..256 author
 }
