@@ -17,7 +17,7 @@ const MAX_INITCODE_LEN: usize = 49_152;
 fn artifact(name: &str) -> Value {
     let path = root().join("abi").join(name).with_extension("json");
     let text = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap()
+    serde_json::from_slice(&text).expect("abi/ holds JSON")
 }
 
 #[test]

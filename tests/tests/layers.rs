@@ -116,15 +116,15 @@ fn faults_name_each_wrong_arrow() {
 fn faults(metadata: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let mut members = BTreeSet::new();
-    for package in metadata["packages"].as_array().unwrap() {
-        let name = package["name"].as_str().unwrap();
+    for package in metadata["packages"].as_array().expect("packages") {
+        let name = package["name"].as_str().expect("a name");
         members.insert(name);
         let Some((_, allowed)) = LAYERS.iter().find(|(it, _)| *it == name) else {
             faults.push(format!("{name} is new: place it in ARCHITECTURE.md and here"));
             continue;
         };
-        for dependency in package["dependencies"].as_array().unwrap() {
-            let to = dependency["name"].as_str().unwrap();
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let to = dependency["name"].as_str().expect("a name");
             let in_tests = dependency["kind"] == "dev"
                 && to == "galen-devchain"
                 && TESTED_ON_DEVCHAIN.contains(&name);
