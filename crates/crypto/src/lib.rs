@@ -38,3 +38,6 @@ pub use keys::{
     IdentityKey, IdentityPublic, PatientKeys, RootSeed, SegmentKey, SegmentMap, SegmentPublic,
 };
 pub use keystore::Keystore;
+
+#[cfg(test)]
+mod tests;

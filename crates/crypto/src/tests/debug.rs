@@ -1,0 +1,66 @@
+//! No secret shows itself in `Debug`.
+
+use std::fmt::Debug;
+
+use alloy_primitives::Address;
+use galen_types::{LedgerId, Plaintext, Segment};
+
+use crate::{
+    ContactEnvelope, ContactTerms, DataKey, GrantEnvelope, GrantTerms, GrantedSegment, Layout,
+    OpenKey, RootSeed, SegmentKey,
+};
+
+/// A byte that is rare in what is printed, as text of every usual kind.
+const CANARY: u8 = 0xc7;
+
+fn assert_silent(what: &str, value: &dyn Debug) {
+    let text = format!("{value:?} {value:#?}").to_lowercase();
+    for sign in ["c7c7", "199, 199", "199,\n"] {
+        assert!(!text.contains(sign), "{what} prints a secret");
+    }
+}
+
+#[test]
+fn secrets_do_not_print_themselves() {
+    let seed = RootSeed::from_bytes([CANARY; 32]);
+    let keys = seed.pseudonym(Address::repeat_byte(1));
+    let data_key = DataKey::from_bytes([CANARY; 32]);
+    let mut secret = [CANARY; 64];
+    secret[31] = 0x07;
+    let segment_key = SegmentKey::from_bytes(Segment(1), 1, &secret).unwrap();
+    assert_silent("RootSeed", &seed);
+    assert_silent("PatientKeys", &keys);
+    assert_silent("DataKey", &data_key);
+    assert_silent("OpenKey", &OpenKey::Data(&data_key));
+    assert_silent("OpenKey", &OpenKey::Segment(&segment_key));
+    assert_silent("SegmentKey", &segment_key);
+    assert_silent("Plaintext", &Plaintext::new(vec![CANARY; 32]));
+    let granted = GrantedSegment { category: 1, key: segment_key };
+    assert_silent("GrantedSegment", &granted);
+    let salt = galen_types::Salt(alloy_primitives::B256::repeat_byte(CANARY));
+    let layout = Layout::new(salt, "text/plain".parse().unwrap(), 5).unwrap();
+    assert_silent("Layout", &layout);
+}
+
+#[test]
+fn derived_secrets_do_not_print_themselves() {
+    let keys = RootSeed::from_bytes([9; 32]).pseudonym(Address::repeat_byte(1));
+    let map = keys.segment_map();
+    assert_eq!(format!("{map:?}"), "SegmentMap(..)");
+    let segment = keys.segment(Segment(3), 4);
+    assert_eq!(format!("{segment:?}"), "SegmentKey(segment 3, epoch 4, ..)");
+    let identity = keys.identity();
+    assert!(format!("{identity:?}").starts_with("IdentityKey(.., IdentityPublic(keccak256 0x"));
+
+    let ledger = LedgerId { chain_id: 1, contract: Address::repeat_byte(2) };
+    let patient = Address::repeat_byte(3);
+    let terms =
+        GrantTerms { ledger, patient, grantee: patient, consent: Default::default(), epoch: 4 };
+    let granted = GrantedSegment { category: 0, key: segment };
+    let grant = GrantEnvelope::seal(terms, identity.public(), &[granted]).unwrap();
+    let shown = format!("{grant:?}");
+    assert!(shown.contains("terms") && !shown.contains("sealed"), "{shown}");
+    let terms = ContactTerms { ledger, patient, author: patient, bundle: Default::default() };
+    let contact = ContactEnvelope::seal(terms, identity.public(), &[(1, Segment(2))]).unwrap();
+    assert!(!format!("{contact:?}").contains("sealed"));
+}
