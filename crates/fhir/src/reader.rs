@@ -1,12 +1,14 @@
 //! Checks a document against the element table in one pass, and notes where its resources lie.
 
-use std::ops::Range;
+mod units;
+
+pub(crate) use units::Unit;
 
 use crate::{
     FhirError, MAX_DEPTH, MAX_ITEMS, MAX_KEYS,
     error::{Broken, Fault},
     json::{Lexer, Text},
-    labels::{Labels, Place},
+    labels::Labels,
     narrative,
     primitive::{JsonKind, Primitive},
     table::{Field, FieldSet, Kind, Role, Structure, TABLE, Table},
@@ -20,21 +22,6 @@ pub const MAX_STRING_LEN: usize = 1 << 20;
 
 /// Levels that a draft's Bundle puts around a resource.
 const BUNDLE_LEVELS: usize = 3;
-
-/// What the reader keeps of one resource: the unit that is sorted into drafts.
-#[derive(Debug)]
-pub(crate) struct Unit {
-    pub(crate) span: Range<usize>,
-    pub(crate) resource_type: &'static str,
-    pub(crate) full_url: Option<Text>,
-    pub(crate) id: Option<Text>,
-    /// `encounter`, `context` or the first `context.encounter`.
-    pub(crate) encounter: Option<Text>,
-    /// The first `item.encounter`, for claims.
-    pub(crate) item_encounter: Option<Text>,
-    pub(crate) references: Vec<Text>,
-    pub(crate) labels: Labels,
-}
 
 /// What the reader returns.
 #[derive(Debug)]
@@ -174,20 +161,6 @@ impl Reader<'_> {
         }
         self.path.pop();
         Ok(structure.name)
-    }
-
-    fn begin_unit(&mut self, resource_type: &'static str) {
-        self.unit_path = Some(self.path.len());
-        self.units.push(Unit {
-            span: 0..0,
-            resource_type,
-            full_url: None,
-            id: None,
-            encounter: None,
-            item_encounter: None,
-            references: Vec::new(),
-            labels: Labels::default(),
-        });
     }
 
     /// Looks ahead for `resourceType`, which FHIR allows anywhere in the object. Nearly always it is first.
@@ -483,54 +456,6 @@ impl Reader<'_> {
                 Fault::WrongType { expected }.at(self.lexer.pos)
             }
             _ => self.lexer.unexpected("a value"),
-        }
-    }
-
-    /// Names of the path below the present unit, without positions in arrays.
-    fn place(&self) -> impl DoubleEndedIterator<Item = &'static str> {
-        // Outside units only the outermost Bundle is left, whose name is the first step.
-        let from = self.unit_path.unwrap_or(1);
-        self.path.get(from..).unwrap_or_default().iter().filter_map(|step| match step {
-            Step::Name(name) => Some(*name),
-            Step::Index(_) => None,
-        })
-    }
-
-    fn note_coding(&mut self, seen: &Seen) {
-        let Some(code) = seen.second else { return };
-        let is_label = self.place().rev().take(2).eq(["security", "meta"]);
-        let first = self.place().next();
-        let place = match first {
-            _ if is_label => Place::SecurityLabel,
-            Some("category") => Place::Category,
-            Some("code") => Place::Code,
-            _ => Place::Elsewhere,
-        };
-        let bytes = self.lexer.bytes;
-        let system = seen.first.map(|text| text.decode(bytes)).unwrap_or_default();
-        let code = code.decode(bytes);
-        match self.units.last_mut().filter(|_| self.unit_path.is_some()) {
-            // What a consent speaks about is not yet a fact about the patient.
-            Some(unit) if unit.resource_type == "Consent" && first == Some("provision") => {}
-            Some(unit) => unit.labels.add(place, &system, &code),
-            None if is_label && self.nesting == 1 => self.outer.add(place, &system, &code),
-            None => {}
-        }
-    }
-
-    fn note_reference(&mut self, seen: &Seen) {
-        let Some(reference) = seen.first else { return };
-        let direct = self.place().eq(["encounter"])
-            || self.place().eq(["context"])
-            || self.place().eq(["context", "encounter"]);
-        let item = self.place().eq(["item", "encounter"]);
-        let Some(unit) = self.units.last_mut().filter(|_| self.unit_path.is_some()) else { return };
-        if direct {
-            unit.encounter = unit.encounter.or(Some(reference));
-        } else if item {
-            unit.item_encounter = unit.item_encounter.or(Some(reference));
-        } else {
-            unit.references.push(reference);
         }
     }
 
