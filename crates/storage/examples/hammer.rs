@@ -1,0 +1,46 @@
+//! Keeps a fixed series of contents in a store and prints each address once it is acknowledged.
+//!
+//! `hammer DIRECTORY [ROUNDS]`. Each round keeps every content, and every second round removes one again
+//! and prints a `-` before its address. The tests kill it at each step and look at what is left.
+//! Ends with 0 when done, with 3 and the error on stderr when the store refused.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is what the tests read")]
+
+use std::{env, process::ExitCode};
+
+use galen_storage::{LocalStore, StorageError};
+
+/// From nothing to more than one group of leaves, and one that comes twice.
+const LENGTHS: [usize; 6] = [0, 31, 5_000, 31, 70_000, 600_000];
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    let Some(directory) = arguments.next() else {
+        eprintln!("usage: hammer DIRECTORY [ROUNDS]");
+        return ExitCode::from(2);
+    };
+    let rounds = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
+    match hammer(&directory, rounds) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{} {error}", error.kind());
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn hammer(directory: &str, rounds: usize) -> Result<(), StorageError> {
+    let store = LocalStore::open(directory)?;
+    for round in 0..rounds {
+        for len in LENGTHS {
+            let content: Vec<u8> = (0..=250).cycle().take(len).collect();
+            println!("{}", store.put(content.as_slice())?);
+        }
+        if round % 2 == 1 {
+            let at = store.put(&b"short-lived"[..])?;
+            store.remove(&at)?;
+            println!("-{at}");
+        }
+    }
+    Ok(())
+}
