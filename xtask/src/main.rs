@@ -41,7 +41,7 @@ fn run(args: &[&str]) -> Result<()> {
 fn root() -> PathBuf {
     // Asked at run time: a binary in a target folder that two clones share knows only the one that
     // built it.
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
-        .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&manifest).parent().expect("this crate lies one folder below the top").to_owned()
 }
