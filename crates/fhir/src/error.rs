@@ -38,7 +38,7 @@ impl FhirError {
 
     /// Always [`ErrorKind::Invalid`].
     pub const fn kind(&self) -> ErrorKind {
-        ErrorKind::Invalid
+        self.fault.kind()
     }
 }
 
@@ -193,6 +193,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Always [`ErrorKind::Invalid`].
+    pub const fn kind(&self) -> ErrorKind {
+        ErrorKind::Invalid
+    }
+
     /// The word for machines: stable, lower case.
     pub const fn code(&self) -> &'static str {
         match self {

@@ -4,13 +4,15 @@ use std::{borrow::Cow, char, ops::Range};
 
 use crate::error::{Broken, Fault};
 
-/// Arrays and objects inside each other. The deepest published example has 20, FHIR needs fewer than 64.
+/// Arrays and objects inside each other. The deepest published example of R4 has 22.
 pub const MAX_DEPTH: usize = 64;
 
-/// Keys of one object. R4's largest structure, `ElementDefinition`, has 250 with all choices spelt out.
+/// Keys of one object while its resource type is not yet known; after that, every key must be an element.
+///
+/// R4's largest structure, `ElementDefinition`, has about 200, twice that with `_` siblings.
 pub const MAX_KEYS: usize = 512;
 
-/// Items of one array. A Bundle of the largest input has fewer entries than this.
+/// Items of one array. Bundles of one patient have some thousands of entries.
 pub const MAX_ITEMS: usize = 1 << 20;
 
 /// Bytes of one number. FHIR asks for 18 significant digits; calculated values can be longer.
@@ -253,20 +255,35 @@ impl Lexer<'_> {
         if depth >= MAX_DEPTH {
             return Err(Fault::TooDeep { limit: MAX_DEPTH }.at(self.pos));
         }
+        let start = self.pos;
         self.pos += 1;
         let close = if open == b'{' { b'}' } else { b']' };
         if self.peek() == Some(close) {
             self.pos += 1;
             return Ok(());
         }
-        loop {
+        for count in 1.. {
             if open == b'{' {
+                check_keys(count).map_err(|fault| fault.at(start))?;
                 self.key()?;
+            } else {
+                check_items(count).map_err(|fault| fault.at(start))?;
             }
             self.skip(depth + 1)?;
             if !self.more(close, "a comma or the end")? {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
+}
+
+/// Fails from one key more than an object may have.
+pub(crate) const fn check_keys(count: usize) -> Result<(), Fault> {
+    if count > MAX_KEYS { Err(Fault::TooManyKeys { limit: MAX_KEYS }) } else { Ok(()) }
+}
+
+/// Fails from one item more than an array may have.
+pub(crate) const fn check_items(count: usize) -> Result<(), Fault> {
+    if count > MAX_ITEMS { Err(Fault::TooManyItems { limit: MAX_ITEMS }) } else { Ok(()) }
 }

@@ -5,9 +5,9 @@ mod units;
 pub(crate) use units::Unit;
 
 use crate::{
-    FhirError, MAX_DEPTH, MAX_ITEMS, MAX_KEYS,
+    FhirError, MAX_DEPTH,
     error::{Broken, Fault},
-    json::{Lexer, Text},
+    json::{Lexer, Text, check_items, check_keys},
     labels::Labels,
     narrative,
     primitive::{JsonKind, Primitive},
@@ -87,7 +87,6 @@ struct Seen {
     values: FieldSet,
     siblings: FieldSet,
     slots: FieldSet,
-    keys: usize,
     /// Whether anything but `id` was there.
     content: bool,
     /// Primitive arrays and their `_` siblings, to be compared at the end.
@@ -171,7 +170,10 @@ impl Reader<'_> {
         if self.lexer.peek() == Some(b'}') {
             return Err(absent);
         }
+        let mut keys = 0;
         loop {
+            keys += 1;
+            check_keys(keys).map_err(|fault| fault.at(start))?;
             let key = self.lexer.key()?;
             if key.decode(self.lexer.bytes) == "resourceType" {
                 break;
@@ -236,10 +238,6 @@ impl Reader<'_> {
         let bytes = self.lexer.bytes;
         let key = self.lexer.key()?;
         let key = key.decode(bytes);
-        seen.keys += 1;
-        if seen.keys > MAX_KEYS {
-            return Err(Fault::TooManyKeys { limit: MAX_KEYS }.at(at));
-        }
         if key == "resourceType" && self.table.resource(structure.name).is_some() {
             // Read before; the last field of the set stands for it, which no structure reaches.
             let new = seen.values.insert(FieldSet::LAST);
@@ -288,9 +286,7 @@ impl Reader<'_> {
             return Err(Fault::EmptyArray.at(list.offset));
         }
         loop {
-            if list.len == MAX_ITEMS {
-                return Err(Fault::TooManyItems { limit: MAX_ITEMS }.at(list.offset));
-            }
+            check_items(list.len + 1).map_err(|fault| fault.at(list.offset))?;
             self.path.push(Step::Index(list.len));
             if self.lexer.peek() == Some(b'n') && field.is_primitive() {
                 self.lexer.literal("null")?;

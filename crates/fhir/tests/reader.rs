@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use galen_fhir::{
-    Category, Document, Fault, MAX_DEPTH, MAX_ITEMS, MAX_STRING_LEN, check, check_ndjson,
+    Category, Document, Fault, MAX_DEPTH, MAX_ITEMS, MAX_KEYS, MAX_STRING_LEN, check, check_ndjson,
 };
 use galen_types::ErrorKind;
 use proptest::prelude::*;
@@ -261,6 +261,25 @@ fn reader_holds_its_limits() {
     assert!(check(names(MAX_ITEMS).as_bytes()).is_ok());
     let fault = Fault::TooManyItems { limit: MAX_ITEMS };
     assert_eq!(check(names(MAX_ITEMS + 1).as_bytes()).unwrap_err().fault(), fault);
+
+    let keys = |len: usize| -> String { (0..len).map(|at| format!(r#""k{at}":1,"#)).collect() };
+    for (hidden, code) in [
+        (format!(r#"{{{}"resourceType":"Patient"}}"#, keys(MAX_KEYS)), "too-many-keys"),
+        (
+            format!(r#"{{"a":{{{}"b":1}},"resourceType":"Patient"}}"#, keys(MAX_KEYS)),
+            "too-many-keys",
+        ),
+        (
+            format!(r#"{{"a":[{}1],"resourceType":"Patient"}}"#, "1,".repeat(MAX_ITEMS)),
+            "too-many-items",
+        ),
+        (
+            format!(r#"{{"a":[{}1],"resourceType":"Patient"}}"#, "1,".repeat(MAX_ITEMS - 1)),
+            "unknown-element",
+        ),
+    ] {
+        assert_eq!(check(hidden.as_bytes()).unwrap_err().fault().code(), code);
+    }
 
     let number = observation(&format!(r#""valueQuantity":{{"value":1{}}}"#, "0".repeat(2_000)));
     assert_eq!(check(number.as_bytes()).unwrap_err().fault().code(), "number-too-long");
