@@ -1,4 +1,5 @@
 //! What is on disk is what was acknowledged.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod common;
 

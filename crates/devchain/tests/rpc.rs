@@ -1,4 +1,5 @@
 //! The chain as a client sees it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod common;
 

@@ -1,6 +1,14 @@
 //! What the tests share.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses its part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    reason = "each test uses its part of it, and a test that cannot go on panics"
+)]
 
+pub mod anvil;
 pub mod code;
 
 use alloy::{
