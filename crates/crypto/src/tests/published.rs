@@ -45,7 +45,8 @@ fn rfc_9180_key_schedule(suite: &[u8; 10], shared: &[u8], info: &[u8]) -> ([u8; 
         Hkdf::<Sha256>::extract(Some(salt), &ikm)
     };
     let context =
-        [&[0][..], &extract(b"", "psk_id_hash", b"").0, &extract(b"", "info_hash", info).0].concat();
+        [&[0][..], &extract(b"", "psk_id_hash", b"").0, &extract(b"", "info_hash", info).0]
+            .concat();
     let (_, secret) = extract(shared, "secret", b"");
     let expand = |label: &str, out: &mut [u8]| {
         let len = u16::try_from(out.len()).unwrap().to_be_bytes();

@@ -1,0 +1,22 @@
+//! The public face of the crate, against itself, against a second implementation, and against vectors.
+#![allow(clippy::cast_possible_truncation, reason = "test data")]
+
+#[path = "crypto/fixture.rs"]
+mod fixture;
+#[path = "crypto/forge.rs"]
+mod forge;
+
+#[path = "crypto/content.rs"]
+mod content;
+#[path = "crypto/envelope.rs"]
+mod envelope;
+#[path = "crypto/keys.rs"]
+mod keys;
+#[path = "crypto/keystore.rs"]
+mod keystore;
+#[path = "crypto/range.rs"]
+mod range;
+#[path = "crypto/tamper.rs"]
+mod tamper;
+#[path = "crypto/vectors.rs"]
+mod vectors;
