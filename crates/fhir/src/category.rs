@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use galen_types::{ParseError, Segment};
+use galen_types::{ParseError, Segment, SegmentSet};
 use serde::{Serialize, Serializer};
 
 /// What a segment of a chart holds. The numbers are stable: they are the segments that authors propose.
@@ -304,6 +304,26 @@ pub enum Preset {
 }
 
 impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 5] =
+        [Self::Insurer, Self::Physician, Self::Emergency, Self::Family, Self::Researcher];
+
+    /// The name for machines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Insurer => "insurer",
+            Self::Physician => "physician",
+            Self::Emergency => "emergency",
+            Self::Family => "family",
+            Self::Researcher => "researcher",
+        }
+    }
+
+    /// The segments of the categories.
+    pub fn segments(self) -> SegmentSet {
+        self.categories().iter().map(|category| category.segment()).collect()
+    }
+
     /// The categories, in ascending order.
     pub const fn categories(self) -> &'static [Category] {
         use Category as C;
@@ -353,6 +373,24 @@ impl Preset {
     }
 }
 
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Preset {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let error = ParseError {
+            what: "preset",
+            expected: "insurer, physician, emergency, family or researcher",
+        };
+        Self::ALL.into_iter().find(|preset| preset.name() == text).ok_or(error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -371,13 +409,9 @@ mod tests {
 
     #[test]
     fn preset_never_holds_a_sensitive_category() {
-        for preset in [
-            Preset::Insurer,
-            Preset::Physician,
-            Preset::Emergency,
-            Preset::Family,
-            Preset::Researcher,
-        ] {
+        for preset in Preset::ALL {
+            assert_eq!(preset.to_string().parse(), Ok(preset));
+            assert_eq!(preset.segments().len(), preset.categories().len());
             assert!(preset.categories().is_sorted());
             assert!(preset.categories().iter().all(|category| !category.is_sensitive()));
         }

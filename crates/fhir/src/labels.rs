@@ -51,6 +51,8 @@ impl Labels {
             return sensitive;
         }
         match resource_type {
+            // Some systems file vital signs under whatever category they have.
+            "Observation" if self.by_code == Some(Category::Vitals) => Category::Vitals,
             "Observation" => {
                 self.by_category.or(self.by_code).unwrap_or(Category::of_type(resource_type))
             }
@@ -90,6 +92,11 @@ fn code_hint(system: &str, code: &str) -> Option<Category> {
         "2708-6", "29463-7", "39156-5", "59408-5", "8287-5", "8302-2", "8310-5", "8462-4",
         "8480-6", "85353-1", "85354-9", "8867-4", "9279-1",
     ];
+    /// CIEL: the same.
+    const CIEL_VITALS: &[&str] = &["5085", "5086", "5087", "5088", "5089", "5090", "5092", "5242"];
+    if let Some(concept) = ciel_concept(system, code) {
+        return CIEL_VITALS.contains(&concept).then_some(Category::Vitals);
+    }
     match system {
         "http://loinc.org" => VITALS.binary_search(&code).is_ok().then_some(Category::Vitals),
         // Codes of personal health devices (ISO/IEEE 11073-10101).
@@ -187,9 +194,11 @@ fn ciel_concept<'a>(system: &str, code: &'a str) -> Option<&'a str> {
 
 fn ciel(concept: &str) -> Option<Category> {
     match concept {
-        // Tests, viral load, T-helper cells, stage, infection, antiretroviral treatment.
+        // Tests, viral load, T-helper cells, stage, infection, antiretroviral treatment and prophylaxis.
         "1030" | "1040" | "1042" | "856" | "657" | "5497" | "5356" | "1169" | "138405"
-        | "138571" | "1088" | "1250" | "1255" | "5424" | "159911" | "160119" => Some(Category::Hiv),
+        | "138571" | "1088" | "1250" | "1261" | "1255" | "5424" | "159911" | "160119" => {
+            Some(Category::Hiv)
+        }
         // Pregnancy test and status.
         "45" | "5272" => Some(Category::ReproductiveHealth),
         _ => None,
@@ -225,6 +234,19 @@ mod tests {
         for (system, code, expected) in rows {
             assert_eq!(sensitive_code(system, code), expected, "{system} {code}");
         }
+    }
+
+    #[test]
+    fn labels_tell_vital_signs_by_code() {
+        let category = |system, code| {
+            let mut labels = Labels::default();
+            labels.add(Place::Category, "", "survey");
+            labels.add(Place::Code, system, code);
+            labels.category("Observation")
+        };
+        assert_eq!(category(LOINC, "8867-4"), Category::Vitals);
+        assert_eq!(category(LOINC, "5089AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), Category::Vitals);
+        assert_eq!(category(LOINC, "72166-2"), Category::SocialHistory);
     }
 
     #[test]

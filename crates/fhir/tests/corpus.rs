@@ -24,7 +24,8 @@ fn corpus() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    assert!(env::var_os("GALEN_REQUIRE_FHIR").is_none(), "the FHIR corpus is required");
+    let required = env::var_os("GALEN_REQUIRE_FHIR").is_some_and(|value| value == "1");
+    assert!(!required, "the FHIR corpus is required");
     eprintln!("skipped: no FHIR corpus");
     None
 }
@@ -56,7 +57,7 @@ fn assert_split_keeps_everything(name: &str, bytes: &[u8]) {
 #[test]
 fn published_documents_are_accepted() {
     let Some(corpus) = corpus() else { return };
-    let mut refused = Vec::new();
+    let (mut accepted, mut refused) = (0, Vec::new());
     for folder in [
         "synthea",
         "synthea-hiv",
@@ -73,12 +74,16 @@ fn published_documents_are_accepted() {
                 continue;
             }
             match check(&bytes) {
-                Ok(_) => assert_split_keeps_everything(&name, &bytes),
+                Ok(_) => {
+                    accepted += 1;
+                    assert_split_keeps_everything(&name, &bytes);
+                }
                 Err(error) => refused.push(format!("{folder}/{name}: {error}")),
             }
         }
     }
     assert!(refused.is_empty(), "{}", refused.join("\n"));
+    assert!(accepted > 100, "only {accepted} documents found");
 }
 
 #[test]
@@ -141,5 +146,7 @@ fn hl7_validator_cases_are_judged_in_their_favour() {
         }
     }
     eprintln!("hl7-validator: {caught} of {invalid} invalid documents refused");
+    // Most others break rules across elements or references, which a reader of structure does not judge.
+    assert!(caught >= 15, "fewer refused than before");
     assert!(wrong.is_empty(), "valid documents refused:\n{}", wrong.join("\n"));
 }
