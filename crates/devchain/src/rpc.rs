@@ -10,6 +10,7 @@ use alloy::{
     primitives::{Address, B256, Bytes, U64, U256},
     rpc::types::TransactionRequest,
 };
+use galen_types::ErrorKind;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -50,6 +51,14 @@ impl RpcError {
     pub const INTERNAL: i64 = -32_603;
     /// Not JSON.
     pub const PARSE: i64 = -32_700;
+
+    /// What the caller can do about it: repeat what the chain could not write, correct the rest.
+    pub const fn kind(&self) -> ErrorKind {
+        match self.code {
+            Self::INTERNAL => ErrorKind::Unavailable,
+            _ => ErrorKind::Invalid,
+        }
+    }
 
     pub(crate) fn server(message: String) -> Self {
         Self { code: Self::SERVER, message, data: None }

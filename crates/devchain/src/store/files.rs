@@ -18,16 +18,32 @@ pub(crate) fn error(action: &'static str, path: &Path) -> impl FnOnce(io::Error)
     }
 }
 
-/// Makes a directory that only its owner may enter, if it is not there yet.
+/// Makes a directory that only its owner may enter, if it is not there yet, and puts its name, and
+/// those of the directories above that were missing, on disk.
 pub(crate) fn create_directory(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Ok(());
     }
+    let missing: Vec<_> = path.ancestors().take_while(|above| !above.exists()).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(error("create", path))
+    builder.create(path).map_err(error("create", path))?;
+    for made in missing {
+        sync_directory(parent(made)).map_err(error("create", made))?;
+    }
+    Ok(())
+}
+
+/// The directory that a relative name of one part lies in has no name of its own.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A new name is on disk once its directory is.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 /// Options for a new file that only its owner may read and write.
@@ -50,8 +66,7 @@ pub(crate) fn write_atomically(directory: &Path, name: &str, parts: &[&[u8]]) ->
         }
         file.sync_all()?;
         fs::rename(&unfinished, &path)?;
-        // The new name is on disk once its directory is.
-        File::open(directory)?.sync_all()
+        sync_directory(directory)
     };
     write().map_err(|source| {
         let _ = fs::remove_file(&unfinished);
