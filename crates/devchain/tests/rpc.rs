@@ -16,7 +16,10 @@ use alloy::{
     signers::{SignerSync as _, local::PrivateKeySigner},
 };
 use common::{call, code, config, deploy, ether, key, provider, send};
-use galen_devchain::{CREATE2_FACTORY, Config, DevChain, MAX_REQUEST_LEN, RpcError, Spec};
+use galen_devchain::{
+    CREATE2_FACTORY, Config, DevChain, MAX_LOGS, MAX_REQUEST_LEN, RpcError, Spec,
+};
+use galen_types::ErrorKind;
 use serde_json::{Value, json};
 
 /// A transfer of 1 wei from `key` as it goes over the wire.
@@ -330,6 +333,9 @@ async fn calls_see_the_block_that_is_named() {
     assert!(message.starts_with("state of block 0 is not kept"), "{message}");
     let error = provider.get_balance(environment).number(head.number + 1).await.unwrap_err();
     assert_eq!(error.as_error_resp().unwrap().message, "header not found");
+    let overrides = json!([{ "to": environment }, "latest", { "0x01": {} }]);
+    let error = chain.request("eth_call", &overrides).unwrap_err();
+    assert_eq!((error.code, error.kind()), (RpcError::PARAMS, ErrorKind::Invalid));
     // By hash (EIP-1898).
     assert!(provider.get_code_at(environment).hash(head.hash).await.is_ok());
 }
@@ -365,6 +371,24 @@ async fn logs_are_found_by_range_hash_address_and_topic() {
     let error = provider.get_logs(&Filter::new().at_block_hash(B256::ZERO)).await.unwrap_err();
     assert_eq!(error.as_error_resp().unwrap().message, "unknown block");
     assert!(provider.get_logs(&Filter::new().from_block(3).to_block(2)).await.is_err());
+}
+
+#[tokio::test]
+async fn too_many_logs_are_refused_unless_one_block_holds_them() {
+    let chain = DevChain::in_memory(config());
+    let provider = provider(&chain);
+    let spammer = deploy(&provider, &code::spammer()).await;
+    let most = u64::try_from(MAX_LOGS).unwrap();
+    for count in [most, 1, most + 1] {
+        send(&provider, call(spammer, code::words([count]))).await;
+    }
+    let find = async |from: u64, to: u64| {
+        let logs = provider.get_logs(&Filter::new().from_block(from).to_block(to)).await;
+        logs.map(|logs| logs.len()).map_err(|error| error.as_error_resp().unwrap().code)
+    };
+    assert_eq!(find(1, 2).await, Ok(MAX_LOGS));
+    assert_eq!(find(2, 3).await, Err(RpcError::LIMIT));
+    assert_eq!(find(4, 4).await, Ok(MAX_LOGS + 1), "a block cannot be split");
 }
 
 #[tokio::test]

@@ -21,6 +21,12 @@ pub fn logger() -> Vec<u8> {
     assemble(&format!("36 5f 5f 37  5f 35  7f {}  36  5f  a2  00", "11".repeat(32)))
 }
 
+/// Emits as many empty logs as the first word says.
+pub fn spammer() -> Vec<u8> {
+    // word 0; 2: LOG0(0, 0); subtract 1; JUMPI(2) unless zero
+    assemble("5f 35  5b 5f 5f a0  6001 90 03  80 6002 57  00")
+}
+
 /// Reverts with its calldata.
 pub fn reverter() -> Vec<u8> {
     assemble("36 5f 5f 37  36 5f fd")
