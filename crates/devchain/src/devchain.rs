@@ -12,7 +12,7 @@ use crate::{
     chain::{Chain, Sealed},
     config::{Clock, Config},
     error::Error,
-    rpc::{self, RpcError},
+    rpc::{self, Answer, RpcError},
     store::{Opened, Record, Store},
 };
 
@@ -132,6 +132,16 @@ impl DevChain {
         method: &str,
         params: &serde_json::Value,
     ) -> Result<serde_json::Value, RpcError> {
+        let answer = self.answer(method, params)?;
+        serde_json::from_str(answer.get())
+            .map_err(|error| RpcError::new(RpcError::INTERNAL, error.to_string()))
+    }
+
+    pub(crate) fn answer(
+        &self,
+        method: &str,
+        params: &serde_json::Value,
+    ) -> Result<Answer, RpcError> {
         self.change(|core| rpc::answer(core, method, params))
     }
 

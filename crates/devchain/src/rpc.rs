@@ -12,7 +12,10 @@ use alloy::{
 };
 use galen_types::ErrorKind;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 pub use self::logs::MAX_LOGS;
 use self::params::Params;
@@ -79,8 +82,11 @@ impl From<Error> for RpcError {
     }
 }
 
+/// An answer as JSON text: long ones (logs) are not built as a tree first.
+pub(crate) type Answer = Box<RawValue>;
+
 /// Answers one request.
-pub(crate) fn answer(core: &mut Core, method: &str, params: &Value) -> Result<Value, RpcError> {
+pub(crate) fn answer(core: &mut Core, method: &str, params: &Value) -> Result<Answer, RpcError> {
     let params = Params::new(params)?;
     match method {
         "eth_sendRawTransaction" => {
@@ -111,7 +117,7 @@ pub(crate) fn answer(core: &mut Core, method: &str, params: &Value) -> Result<Va
 }
 
 /// Methods that only look at the chain.
-fn read(chain: &Chain, method: &str, params: &Params<'_>) -> Result<Value, RpcError> {
+fn read(chain: &Chain, method: &str, params: &Params<'_>) -> Result<Answer, RpcError> {
     let head = chain.head();
     match method {
         "web3_clientVersion" => json(&concat!("galen-devchain/", env!("CARGO_PKG_VERSION"))),
@@ -172,7 +178,7 @@ fn read(chain: &Chain, method: &str, params: &Params<'_>) -> Result<Value, RpcEr
     }
 }
 
-fn account(chain: &Chain, method: &str, params: &Params<'_>) -> Result<Value, RpcError> {
+fn account(chain: &Chain, method: &str, params: &Params<'_>) -> Result<Answer, RpcError> {
     let address: Address = params.required(0, "address")?;
     require_head(chain, params.optional(1, "block")?)?;
     match method {
@@ -182,7 +188,7 @@ fn account(chain: &Chain, method: &str, params: &Params<'_>) -> Result<Value, Rp
     }
 }
 
-fn call(core: &Core, params: &Params<'_>) -> Result<Value, RpcError> {
+fn call(core: &Core, params: &Params<'_>) -> Result<Answer, RpcError> {
     let chain = core.chain();
     let request: TransactionRequest = params.required(0, "transaction")?;
     let block: Option<BlockId> = params.optional(1, "block")?;
@@ -238,9 +244,8 @@ fn require_head(chain: &Chain, id: Option<BlockId>) -> Result<(), RpcError> {
     )))
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> Result<Value, RpcError> {
-    serde_json::to_value(value)
-        .map_err(|error| RpcError::new(RpcError::INTERNAL, error.to_string()))
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<Answer, RpcError> {
+    to_raw_value(value).map_err(|error| RpcError::new(RpcError::INTERNAL, error.to_string()))
 }
 
 /// What strangers sent is repeated in messages only so far, and without control characters.

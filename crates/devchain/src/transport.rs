@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use alloy::{
+    primitives::Bytes,
     providers::{Identity, ProviderBuilder, RootProvider},
     rpc::{
         client::RpcClient,
@@ -15,13 +16,13 @@ use alloy::{
     transports::{TransportError, TransportFut},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{
-    Value,
-    value::{RawValue, to_raw_value},
-};
+use serde_json::{Value, value::to_raw_value};
 use tower::Service;
 
-use crate::{devchain::DevChain, rpc::RpcError};
+use crate::{
+    devchain::DevChain,
+    rpc::{Answer, RpcError},
+};
 
 /// Longest request, in bytes (go-ethereum, default of its HTTP server).
 pub const MAX_REQUEST_LEN: usize = 5 * 1024 * 1024;
@@ -50,11 +51,10 @@ impl DevChain {
     /// Returns the body of the response; empty if there is nothing to say (only notifications).
     /// At most [`MAX_REQUEST_LEN`] bytes and [`MAX_BATCH_LEN`] requests; more is an error response.
     pub fn handle_json(&self, body: &[u8]) -> Vec<u8> {
-        let answer = self.answer_body(body);
-        answer.map_or_else(Vec::new, |answer| answer.to_string().into_bytes())
+        self.answer_body(body).map_or_else(Vec::new, String::into_bytes)
     }
 
-    fn answer_body(&self, body: &[u8]) -> Option<Value> {
+    fn answer_body(&self, body: &[u8]) -> Option<String> {
         let refuse =
             |code, message: &str| Some(reply(&Value::Null, Err(RpcError::new(code, message))));
         if body.len() > MAX_REQUEST_LEN {
@@ -70,19 +70,19 @@ impl DevChain {
             Ok(Value::Array(batch)) => {
                 let answers: Vec<_> =
                     batch.into_iter().filter_map(|request| self.answer_text(request)).collect();
-                (!answers.is_empty()).then_some(Value::Array(answers))
+                (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
             }
             Ok(request) => self.answer_text(request),
             Err(_) => refuse(RpcError::PARSE, "parse error"),
         }
     }
 
-    fn answer_text(&self, request: Value) -> Option<Value> {
-        let Ok(Request { id, method, params, .. }) = serde_json::from_value(request) else {
+    fn answer_text(&self, request: Value) -> Option<String> {
+        let Ok(Request { id, method, params }) = serde_json::from_value(request) else {
             let error = RpcError::new(RpcError::INVALID_REQUEST, "invalid request");
             return Some(reply(&Value::Null, Err(error)));
         };
-        let answer = self.request(&method, &params);
+        let answer = self.answer(&method, &params);
         // A request without an id is a notification; nobody waits for its answer.
         id.map(|id| reply(&id, answer))
     }
@@ -99,7 +99,7 @@ impl DevChain {
         Response { id: request.id().clone(), payload }
     }
 
-    fn answer_request(&self, request: &SerializedRequest) -> Result<Box<RawValue>, RpcError> {
+    fn answer_request(&self, request: &SerializedRequest) -> Result<Answer, RpcError> {
         if request.serialized().get().len() > MAX_REQUEST_LEN {
             return Err(RpcError::new(RpcError::INVALID_REQUEST, "request too large"));
         }
@@ -107,8 +107,7 @@ impl DevChain {
             request.params().map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get()));
         let params =
             params.map_err(|_| RpcError::new(RpcError::PARAMS, "params must be an array"))?;
-        let value = self.request(request.method(), &params)?;
-        to_raw_value(&value).map_err(|error| RpcError::new(RpcError::INTERNAL, error.to_string()))
+        self.answer(request.method(), &params)
     }
 }
 
@@ -163,19 +162,28 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
 }
 
 #[derive(Serialize)]
-struct Failure<'a> {
-    code: i64,
-    message: &'a str,
+struct Reply<'a> {
+    jsonrpc: &'static str,
+    id: &'a Value,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a alloy::primitives::Bytes>,
+    result: Option<Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
 }
 
-fn reply(id: &Value, answer: Result<Value, RpcError>) -> Value {
-    match answer {
-        Ok(result) => serde_json::json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(RpcError { code, message, data }) => {
-            let error = Failure { code, message: &message, data: data.as_ref() };
-            serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error })
-        }
-    }
+#[derive(Serialize)]
+struct Failure {
+    code: i64,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Bytes>,
+}
+
+fn reply(id: &Value, answer: Result<Answer, RpcError>) -> String {
+    let (result, error) = match answer {
+        Ok(result) => (Some(result), None),
+        Err(RpcError { code, message, data }) => (None, Some(Failure { code, message, data })),
+    };
+    serde_json::to_string(&Reply { jsonrpc: "2.0", id, result, error })
+        .expect("strings, numbers and JSON always have a JSON form")
 }

@@ -5,9 +5,8 @@ use alloy::{
     eips::BlockNumberOrTag,
     rpc::types::{FeeHistory, TransactionRequest},
 };
-use serde_json::Value;
 
-use super::{RpcError, json, number, params::Params};
+use super::{Answer, RpcError, json, number, params::Params};
 use crate::{
     chain::{At, Chain, block::Block, reject},
     devchain::Core,
@@ -21,7 +20,7 @@ const MAX_BLOCKS: u64 = 1_024;
 const MAX_PERCENTILES: usize = 100;
 
 /// `eth_feeHistory`.
-pub(crate) fn history(chain: &Chain, params: &Params<'_>) -> Result<Value, RpcError> {
+pub(crate) fn history(chain: &Chain, params: &Params<'_>) -> Result<Answer, RpcError> {
     let count = params.number(0, "blockCount")?.min(MAX_BLOCKS);
     let newest = number(chain, params.required::<BlockNumberOrTag>(1, "newestBlock")?);
     let percentiles: Vec<f64> = params.optional(2, "rewardPercentiles")?.unwrap_or_default();

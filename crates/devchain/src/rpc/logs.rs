@@ -4,16 +4,15 @@ use alloy::{
     eips::BlockNumberOrTag,
     rpc::types::{Filter, FilterBlockOption, Log},
 };
-use serde_json::Value;
 
-use super::{RpcError, json, number};
+use super::{Answer, RpcError, json, number};
 use crate::chain::{Chain, block::Block};
 
 /// Most logs in one answer, unless it covers a single block, which cannot be split.
 pub const MAX_LOGS: usize = 20_000;
 
 /// Logs in the order of the chain.
-pub(crate) fn answer(chain: &Chain, filter: &Filter) -> Result<Value, RpcError> {
+pub(crate) fn answer(chain: &Chain, filter: &Filter) -> Result<Answer, RpcError> {
     let blocks = range(chain, filter)?;
     let mut found: Vec<Log> = Vec::new();
     for block in blocks.iter().filter(|block| filter.matches_bloom(block.bloom())) {
