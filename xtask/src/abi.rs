@@ -219,3 +219,48 @@ fn keccak256(bytes: &[u8]) -> String {
     let digest = Keccak256::digest(bytes);
     digest.iter().fold(String::from("0x"), |text, byte| text + &format!("{byte:02x}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_refused_unless_it_can_be_deployed() {
+        assert_eq!(code(&json!("60ff")).unwrap(), "0x60ff");
+        // An interface or abstract contract; a gap for a library; no answer.
+        for object in [json!(""), json!("60__$1a2b$__ff"), Value::Null] {
+            assert!(code(&object).is_err(), "{object}");
+        }
+    }
+
+    #[test]
+    fn node_numbers_vanish_at_every_depth() {
+        let mut layout = json!({ "storage": [{ "astId": 7, "slot": "0" }], "types": {
+            "t_struct": { "members": [{ "astId": 9, "offset": 0 }] } } });
+        drop_node_numbers(&mut layout);
+        assert_eq!(
+            layout,
+            json!({ "storage": [{ "slot": "0" }], "types": {
+                "t_struct": { "members": [{ "offset": 0 }] } } })
+        );
+    }
+
+    #[test]
+    fn keccak256_agrees_with_the_published_digest_of_nothing() {
+        assert_eq!(
+            keccak256(b""),
+            "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
+        );
+    }
+
+    #[test]
+    fn errors_fail_and_warnings_do_not() {
+        let output = |severity| {
+            json!({ "errors": [{ "severity": severity,
+            "sourceLocation": { "file": "contracts/lib/x.sol" }, "formattedMessage": "message" }] })
+        };
+        assert!(report(&output("error"), "contracts/src").is_err());
+        report(&output("warning"), "contracts/src").unwrap();
+        report(&json!({}), "contracts/src").unwrap();
+    }
+}

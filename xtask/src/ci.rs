@@ -43,6 +43,7 @@ const STEPS: &[Step] = &[
             command.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"),
         )
     }),
+    step("xtask", 5, |shop| shop.cargo(&["test", "--manifest-path", "xtask/Cargo.toml"])),
     step("test", 40, |shop| shop.cargo(&["test", "--workspace"])),
     step("rust-oracles", 20, |shop| {
         shop.cargo(&["test", "--workspace", "--manifest-path", "tests/oracles/Cargo.toml"])
@@ -217,4 +218,48 @@ const TIMED_OUT: i32 = 124;
 /// The cargo that started this program.
 fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(args: &[&str]) -> Vec<&'static str> {
+        let selection = Selection::parse(args).unwrap();
+        STEPS.iter().filter(|step| selection.takes(step)).map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn selection_takes_what_is_named() {
+        let all: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        let but_test: Vec<_> = all.iter().copied().filter(|name| *name != "test").collect();
+        assert_eq!(names(&[]), all);
+        assert_eq!(names(&["--skip", "test"]), but_test);
+        assert_eq!(names(&["--only", "doc", "--only", "fmt"]), ["fmt", "doc"]);
+        assert_eq!(names(&["--only", "doc", "--skip", "doc"]), [""; 0]);
+    }
+
+    #[test]
+    fn selection_refuses_what_it_does_not_know() {
+        for args in [&["--only", "nope"][..], &["--only"], &["doc"], &["--skip", ""]] {
+            assert!(Selection::parse(args).is_err(), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn shop_fails_what_fails_or_takes_too_long() {
+        let tools = Tools::at("/nowhere");
+        let shop = |seconds| Shop {
+            root: Path::new("/"),
+            tools: &tools,
+            end: Instant::now() + Duration::from_secs(seconds),
+        };
+        let patient = shop(60);
+        patient.run(&mut patient.command("true")).unwrap();
+        assert!(patient.run(&mut patient.command("false")).is_err());
+        assert!(patient.run(&mut patient.command("/nowhere/program")).is_err());
+        let hasty = shop(1);
+        let error = hasty.run(hasty.command("sleep").arg("50")).unwrap_err();
+        assert_eq!(error.to_string(), "took too long: sleep 50");
+    }
 }

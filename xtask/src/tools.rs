@@ -26,6 +26,12 @@ impl Tools {
         Ok(Self { cache: PathBuf::from(cache.trim_end()) })
     }
 
+    /// A cache that nobody filled.
+    #[cfg(test)]
+    pub(crate) fn at(cache: &str) -> Self {
+        Self { cache: cache.into() }
+    }
+
     /// The Solidity compiler.
     pub(crate) fn solc(&self) -> PathBuf {
         self.program("solc")
