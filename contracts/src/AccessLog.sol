@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {EfficientHashLib} from "solady/utils/EfficientHashLib.sol";
 import {Consents} from "./Consents.sol";
 import {IAccessLog} from "./IAccessLog.sol";
 import {IRecords} from "./IRecords.sol";
@@ -25,13 +26,25 @@ abstract contract AccessLog is Consents, IAccessLog {
     );
 
     /// @inheritdoc IAccessLog
-    function logAccess(Access calldata access) external {
-        uint256 slot = _participants[access.grantee];
+    function logAccess(
+        uint256 record,
+        address patient,
+        uint256 terms,
+        uint256 segments,
+        bytes32 salt,
+        bytes32[] calldata proof
+    ) external {
+        uint256 participant_ = _participants[msg.sender];
         // Not the id itself once it has rotated: a key that was handed over or stolen is powerless.
-        if (msg.sender != _controllerIn(access.grantee, slot)) {
-            revert NotController(access.grantee, msg.sender);
+        if (_controllerIn(msg.sender, participant_) != msg.sender) {
+            revert NotController(msg.sender, msg.sender);
         }
-        _logAccess(access, slot, _consentLeaf(access), 0);
+        bytes32 consent = _consentLeaf(msg.sender, segments, terms, salt);
+        _requireConsent(patient, msg.sender, participant_, terms, consent, proof);
+        Slot storage chart_ = _charts[patient];
+        uint256 slot = chart_.word;
+        bytes32 id = _consentedRecord(patient, segments, record, 0);
+        chart_.word = _stamp(_logOne(slot, patient, msg.sender, id, consent, uint16(terms)));
     }
 
     /// @inheritdoc IAccessLog
@@ -39,22 +52,28 @@ abstract contract AccessLog is Consents, IAccessLog {
         external
     {
         _requireNotPast(deadline);
-        uint256 slot = _participants[access.grantee];
-        bytes32 consent = _consentLeaf(access);
+        address grantee = access.grantee;
+        uint256 participant_ = _participants[grantee];
+        uint256 terms = access.terms;
+        bytes32 consent = _consentLeaf(grantee, access.segments, terms, access.salt);
         bytes32 structHash = keccak256(
             abi.encode(
                 ACCESS_TYPEHASH,
                 access.patient,
-                access.grantee,
-                _rotationsIn(slot),
-                uint8(access.terms),
+                grantee,
+                _rotationsIn(participant_),
+                uint8(terms),
                 consent,
                 keccak256(abi.encodePacked(access.records)),
                 deadline
             )
         );
-        _authorize(access.grantee, _controllerIn(access.grantee, slot), structHash, signature);
-        _logAccess(access, slot, consent, deadline);
+        _authorize(grantee, _controllerIn(grantee, participant_), structHash, signature);
+        _requireConsent(access.patient, grantee, participant_, terms, consent, access.proof);
+        // Purpose and network stand where `terms` has them.
+        uint256 how = uint16(terms);
+        if (signature.length != 0) how |= uint256(deadline) << 16;
+        _logAll(access, grantee, consent, how);
     }
 
     /// @inheritdoc IAccessLog
@@ -86,74 +105,95 @@ abstract contract AccessLog is Consents, IAccessLog {
         emit AccessRequested(patient, organization, purposes, store, message, deadline);
     }
 
-    function _logAccess(Access calldata access, uint256 participant_, bytes32 consent, uint48 deadline)
+    function _logAll(Access calldata access, address grantee, bytes32 consent, uint256 how)
         private
     {
-        _requireConsent(access, participant_, consent);
-        if (access.records.length == 0) revert AccessEmpty();
-        uint256 slot = _charts[access.patient];
-        // Purpose and network stand where `terms` has them.
-        uint256 how = uint16(access.terms) | uint256(deadline) << 16;
-        for (uint256 i; i < access.records.length; ++i) {
-            bytes32 record = _consentedRecord(access, i);
-            bytes32 folded = keccak256(
-                abi.encode(
-                    slot >> HEAD_SHIFT,
-                    ENTRY_ACCESS,
-                    access.grantee,
-                    record,
-                    consent,
-                    how,
-                    block.timestamp
-                )
-            );
-            slot = _foldInto(slot, folded);
-            emit Accessed(access.patient, access.grantee, record, consent, how);
+        address patient = access.patient;
+        uint256[] calldata records = access.records;
+        if (records.length == 0) revert AccessEmpty();
+        uint256 segments = access.segments;
+        Slot storage chart_ = _charts[patient];
+        uint256 slot = chart_.word;
+        for (uint256 i; i < records.length; ++i) {
+            bytes32 record = _consentedRecord(patient, segments, records[i], i);
+            slot = _logOne(slot, patient, grantee, record, consent, how);
         }
-        _charts[access.patient] =
-            slot & ~LAST_ACCESS_MASK | uint256(uint40(block.timestamp)) << LAST_ACCESS_SHIFT;
+        chart_.word = _stamp(slot);
     }
 
-    function _requireConsent(Access calldata access, uint256 participant_, bytes32 consent)
-        private
-        view
-    {
-        Status status = _statusIn(participant_);
-        uint256 terms = access.terms;
+    /// @dev Announces one access and folds it in.
+    function _logOne(
+        uint256 slot,
+        address patient,
+        address grantee,
+        bytes32 record,
+        bytes32 consent,
+        uint256 how
+    ) private returns (uint256) {
+        emit Accessed(patient, grantee, record, consent, how);
+        bytes32 folded = EfficientHashLib.hash(
+            slot >> HEAD_SHIFT,
+            ENTRY_ACCESS,
+            _word(grantee),
+            uint256(record),
+            uint256(consent),
+            how,
+            block.timestamp
+        );
+        return _foldInto(slot, folded);
+    }
+
+    function _stamp(uint256 slot) private view returns (uint256) {
+        return slot & ~LAST_ACCESS_MASK | uint256(uint40(block.timestamp)) << LAST_ACCESS_SHIFT;
+    }
+
+    function _requireConsent(
+        address patient,
+        address grantee,
+        uint256 participant_,
+        uint256 terms,
+        bytes32 consent,
+        bytes32[] calldata proof
+    ) private view {
         if (terms & TERMS_UNUSED != 0) revert TermsMalformed(terms);
         if (
-            status == Status.Suspended || terms & NETWORK != 0 && status != Status.Active
-        ) revert GranteeNotInStanding(access.grantee);
-        if (!_isLive(access.patient, consent, access.proof)) revert ConsentNotFound(consent);
+            _hasStatus(participant_, Status.Suspended) || terms & NETWORK != 0
+                && !_hasStatus(participant_, Status.Active)
+        ) revert GranteeNotInStanding(grantee);
+        if (!_isLive(patient, consent, proof)) revert ConsentNotFound(consent);
         if (block.timestamp < uint48(terms >> 16) || block.timestamp >= uint48(terms >> 64)) {
             revert ConsentNotInForce(uint48(terms >> 16), uint48(terms >> 64));
         }
-        if (uint32(terms >> 112) >> uint8(terms) & 1 == 0) revert PurposeNotConsented(uint8(terms));
+        if (terms >> 112 >> uint8(terms) & 1 == 0) revert PurposeNotConsented(uint8(terms));
     }
 
-    function _consentLeaf(Access calldata access) private pure returns (bytes32) {
-        uint256 terms = access.terms;
+    function _consentLeaf(address grantee, uint256 segments, uint256 terms, bytes32 salt)
+        private
+        pure
+        returns (bytes32)
+    {
         return _leaf(
-            keccak256(
-                abi.encode(
-                    CONSENT_TYPEHASH,
-                    terms & NETWORK != 0 ? address(0) : access.grantee,
-                    access.segments,
-                    uint32(terms >> 112),
-                    uint48(terms >> 16),
-                    uint48(terms >> 64),
-                    access.salt
-                )
+            EfficientHashLib.hash(
+                uint256(CONSENT_TYPEHASH),
+                terms & NETWORK != 0 ? 0 : _word(grantee),
+                segments,
+                uint32(terms >> 112),
+                uint48(terms >> 16),
+                uint48(terms >> 64),
+                uint256(salt)
             )
         );
     }
 
-    /// @dev The record id of a word, if the consent covers its segment.
-    function _consentedRecord(Access calldata access, uint256 i) private pure returns (bytes32) {
-        uint256 word = access.records[i];
+    /// @dev The record id of the word at `i`, if the consent covers its segment.
+    function _consentedRecord(address patient, uint256 segments, uint256 word, uint256 i)
+        private
+        pure
+        returns (bytes32)
+    {
         if (word >> 72 & 0xffffff != 0) revert RecordMalformed(i);
         uint8 segment = uint8(word >> 64);
-        if (access.segments >> segment & 1 == 0) revert SegmentNotConsented(segment);
-        return keccak256(abi.encode(access.patient, address(uint160(word >> 96)), segment, uint64(word)));
+        if (segments >> segment & 1 == 0) revert SegmentNotConsented(segment);
+        return EfficientHashLib.hash(_word(patient), word >> 96, segment, uint64(word));
     }
 }

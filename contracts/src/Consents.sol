@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {EfficientHashLib} from "solady/utils/EfficientHashLib.sol";
 import {IConsents} from "./IConsents.sol";
 import {LedgerState} from "./LedgerState.sol";
 import {ConsentChange, Delegation, Status} from "./Types.sol";
@@ -20,8 +21,11 @@ abstract contract Consents is LedgerState, IConsents {
 
     /// @inheritdoc IConsents
     function changeConsents(ConsentChange calldata change, bytes calldata signature) external {
-        uint256 slot = _consents[change.patient];
-        _changeConsents(change, slot, change.patient, _signerSlot(change.patient, slot), signature);
+        address patient = change.patient;
+        Slot storage slot = _consents[patient];
+        uint256 word = slot.word;
+        slot.word =
+            _changeConsents(change, patient, word, patient, _signerSlot(patient, word), signature);
     }
 
     /// @inheritdoc IConsents
@@ -30,53 +34,54 @@ abstract contract Consents is LedgerState, IConsents {
         Delegation calldata delegation,
         bytes calldata signature
     ) external {
-        uint256 slot = _consents[change.patient];
-        uint256 delegate = _delegateSlot(change.patient, delegation, POWER_CONSENT);
-        _changeConsents(change, slot, delegation.delegate, delegate, signature);
+        address patient = change.patient;
+        uint256 delegate = _delegateSlot(patient, delegation, POWER_CONSENT);
+        Slot storage slot = _consents[patient];
+        slot.word =
+            _changeConsents(change, patient, slot.word, delegation.delegate, delegate, signature);
     }
 
     /// @inheritdoc IConsents
     function consents(address patient) external view returns (bytes28 root, uint32 version) {
-        uint256 slot = _consents[patient];
+        uint256 slot = _consents[patient].word;
         return (bytes28(uint224(slot >> 32)), uint32(slot & COUNTER_MASK));
     }
 
+    /// @return The patient's consents slot after the change.
     function _changeConsents(
         ConsentChange calldata change,
+        address patient,
         uint256 slot,
         address signer,
         uint256 signerSlot,
         bytes calldata signature
-    ) private {
+    ) private returns (uint256) {
         uint256 limits = change.limits;
         _requireNotPast(uint48(limits));
-        uint256 revoked = limits >> 48;
-        if (revoked > change.leaves.length) {
-            revert ConsentLeavesMiscounted(revoked, change.leaves.length);
-        }
         uint256 root = uint256(change.state) >> 32;
         uint32 version = uint32(uint256(change.state));
         if (version != slot & COUNTER_MASK) {
             revert ConsentVersionStale(version, uint32(slot & COUNTER_MASK));
         }
-        if (change.leaves.length == 0 && root == slot >> 32) revert ConsentUnchanged();
-        bytes32 structHash = keccak256(
-            abi.encode(
-                CONSENT_CHANGE_TYPEHASH,
-                change.patient,
-                signer,
-                _rotationsIn(signerSlot),
-                version,
-                root << 32,
-                keccak256(abi.encodePacked(change.leaves[:revoked])),
-                keccak256(abi.encodePacked(change.leaves[revoked:])),
-                uint48(limits)
-            )
+        bytes32[] calldata leaves = change.leaves;
+        uint256 revoked = limits >> 48;
+        if (revoked > leaves.length) revert ConsentLeavesMiscounted(revoked, leaves.length);
+        if (leaves.length == 0 && root == slot >> 32) revert ConsentUnchanged();
+        bytes32 structHash = EfficientHashLib.hash(
+            uint256(CONSENT_CHANGE_TYPEHASH),
+            _word(patient),
+            _word(signer),
+            _rotationsIn(signerSlot),
+            version,
+            root << 32,
+            uint256(keccak256(abi.encodePacked(leaves[:revoked]))),
+            uint256(keccak256(abi.encodePacked(leaves[revoked:]))),
+            uint48(limits)
         );
         _authorize(signer, _controllerIn(signer, signerSlot), structHash, signature);
         uint256 state = root << 32 | _increment(slot);
-        _consents[change.patient] = state | slot & ROTATED;
-        emit ConsentsChanged(change.patient, bytes32(state), revoked, change.leaves);
+        emit ConsentsChanged(patient, bytes32(state), revoked, leaves);
+        return state | slot & ROTATED;
     }
 
     /// @dev Participant slot of a delegate whose leaf is live, in force and has the power.
@@ -105,7 +110,7 @@ abstract contract Consents is LedgerState, IConsents {
             revert DelegationLacksPower(delegation.powers, power);
         }
         slot = _participants[delegation.delegate];
-        if (_statusIn(slot) == Status.Suspended) revert DelegateSuspended(delegation.delegate);
+        if (_hasStatus(slot, Status.Suspended)) revert DelegateSuspended(delegation.delegate);
     }
 
     /// @dev Whether a leaf is under the patient's consent root.
@@ -114,13 +119,13 @@ abstract contract Consents is LedgerState, IConsents {
         view
         returns (bool)
     {
-        uint256 root = _consents[patient] >> 32;
+        uint256 root = _consents[patient].word >> 32;
         return root != 0 && uint256(_climb(leaf, proof)) >> 32 == root;
     }
 
     /// @dev A leaf is a hash of 32 bytes and a node one of 64, so neither passes for the other.
     function _leaf(bytes32 structHash) internal pure returns (bytes32) {
-        return keccak256(abi.encode(structHash));
+        return EfficientHashLib.hash(structHash);
     }
 
     /// @dev Root of the tree that a leaf and a proof imply.
@@ -128,8 +133,8 @@ abstract contract Consents is LedgerState, IConsents {
         for (uint256 i; i < proof.length; ++i) {
             bytes32 sibling = proof[i];
             node = node <= sibling
-                ? keccak256(abi.encode(node, sibling))
-                : keccak256(abi.encode(sibling, node));
+                ? EfficientHashLib.hash(node, sibling)
+                : EfficientHashLib.hash(sibling, node);
         }
         return node;
     }

@@ -159,9 +159,7 @@ contract Consortium is Signatures, IConsortium {
             (address controller, Status status, uint32 rotations) = ledger.participant(voter);
             if (!_member[voter].isMember || status != Status.Active) revert NotEntitled(voter);
             bytes32 structHash = keccak256(
-                abi.encode(
-                    VOTE_TYPEHASH, motion, organization, counter, voter, rotations, deadline
-                )
+                abi.encode(VOTE_TYPEHASH, motion, organization, counter, voter, rotations, deadline)
             );
             _authorize(voter, controller, structHash, signatures[i]);
         }

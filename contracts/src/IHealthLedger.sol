@@ -9,11 +9,4 @@ import {IRegistrar} from "./IRegistrar.sol";
 import {ISignatures} from "./ISignatures.sol";
 
 /// @notice The whole ledger: see each part.
-interface IHealthLedger is
-    ISignatures,
-    IRegistrar,
-    IConsents,
-    IRecords,
-    IAccessLog,
-    IRecovery
-{}
+interface IHealthLedger is ISignatures, IRegistrar, IConsents, IRecords, IAccessLog, IRecovery {}

@@ -1,15 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.37;
 
-import {
-    Answer,
-    BulkLeaf,
-    Delegation,
-    Leaf,
-    Policy,
-    Proposal,
-    Reseal
-} from "./Types.sol";
+import {Answer, BulkLeaf, Delegation, Leaf, Policy, Proposal, Reseal} from "./Types.sol";
 
 /// @notice Proposals by organizations, answers by patients, new content after accesses, bulk anchors.
 ///

@@ -32,11 +32,7 @@ interface IRegistrar {
     /// @param store 0 if `content` is a Swarm address, 1 if it is the digest of a CID.
     /// @param content Where the bundle lies.
     event KeysPublished(
-        address indexed id,
-        bytes32 indexed bundle,
-        bytes32 previous,
-        uint8 store,
-        bytes32 content
+        address indexed id, bytes32 indexed bundle, bytes32 previous, uint8 store, bytes32 content
     );
 
     /// @notice The consortium set the standing of an organization.

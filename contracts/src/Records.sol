@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {EfficientHashLib} from "solady/utils/EfficientHashLib.sol";
 import {Consents} from "./Consents.sol";
 import {IRecords} from "./IRecords.sol";
-import {
-    Answer,
-    BulkLeaf,
-    Delegation,
-    Leaf,
-    Policy,
-    Proposal,
-    Reseal,
-    Status
-} from "./Types.sol";
+import {Answer, BulkLeaf, Delegation, Leaf, Policy, Proposal, Reseal, Status} from "./Types.sol";
 
 /// @title Records
 /// @dev The interface holds the documentation; comments here say only why.
 abstract contract Records is Consents, IRecords {
+    using EfficientHashLib for bytes32[];
+
     bytes32 internal constant LEAF_TYPEHASH = keccak256(
         "Leaf(uint8 kind,uint8 segment,uint64 number,uint8 store,bytes32 content,bytes32 commitment,bytes32 previous)"
     );
@@ -48,7 +42,8 @@ abstract contract Records is Consents, IRecords {
 
     /// @dev In the header of a single reseal: the author signs.
     uint256 private constant BY_AUTHOR = 1 << 88;
-    uint256 private constant RESEAL_UNUSED = ~(((1 << 48) - 1 << 96) | BY_AUTHOR | 1 << 80 | (1 << 72) - 1);
+    uint256 private constant RESEAL_UNUSED =
+        ~(((1 << 48) - 1 << 96) | BY_AUTHOR | 1 << 80 | (1 << 72) - 1);
 
     /// @inheritdoc IRecords
     function propose(
@@ -65,17 +60,15 @@ abstract contract Records is Consents, IRecords {
             revert LeafCountInvalid(leaves.length);
         }
         uint32 rotations = _rotationsIn(slot);
-        proposal = keccak256(
-            abi.encode(
-                PROPOSAL_TYPEHASH,
-                patient,
-                author,
-                rotations,
-                leaves.length,
-                deadline,
-                policy,
-                _hashLeaves(leaves)
-            )
+        proposal = EfficientHashLib.hash(
+            uint256(PROPOSAL_TYPEHASH),
+            _word(patient),
+            _word(author),
+            rotations,
+            leaves.length,
+            deadline,
+            uint256(policy),
+            uint256(_hashLeaves(leaves))
         );
         _authorize(author, _controllerIn(author, slot), proposal, signature);
         uint256 limits = uint256(deadline) | uint256(rotations) << 48;
@@ -106,10 +99,15 @@ abstract contract Records is Consents, IRecords {
         Answer calldata answer,
         bytes calldata patientSignature
     ) external {
-        if (proposal.policy != 0) revert PolicyMismatch(proposal.policy, 0);
+        if (proposal.policy != 0) {
+            revert PolicyMismatch(proposal.policy, 0);
+        }
         bytes32 id = _authorizeProposal(proposal, authorSignature);
-        uint256 slot = _signerSlot(proposal.patient, _charts[proposal.patient]);
-        _settle(proposal, id, answer, proposal.patient, slot, patientSignature);
+        address patient = proposal.patient;
+        Slot storage chart_ = _charts[patient];
+        uint256 word = chart_.word;
+        uint256 signer = _signerSlot(patient, word);
+        chart_.word = _settle(proposal, id, word, answer, patient, signer, patientSignature);
     }
 
     /// @inheritdoc IRecords
@@ -122,18 +120,20 @@ abstract contract Records is Consents, IRecords {
         Delegation calldata delegation
     ) external {
         bytes32 id = _authorizeProposal(proposal, authorSignature);
+        Slot storage chart_ = _charts[proposal.patient];
+        uint256 word = chart_.word;
         address signer = delegation.delegate;
         uint256 slot;
         if (signer == address(0)) {
             signer = proposal.patient;
-            slot = _signerSlot(signer, _charts[signer]);
+            slot = _signerSlot(signer, word);
         } else {
             // One party cannot give both sides.
             if (signer == proposal.author) revert DelegateIsAuthor(signer);
             slot = _delegateSlot(proposal.patient, delegation, POWER_SETTLE);
         }
         _requirePolicy(proposal, id, signer, policy);
-        _settle(proposal, id, answer, signer, slot, patientSignature);
+        chart_.word = _settle(proposal, id, word, answer, signer, slot, patientSignature);
     }
 
     /// @inheritdoc IRecords
@@ -148,31 +148,28 @@ abstract contract Records is Consents, IRecords {
         if (header & RESEAL_UNUSED != 0) revert ResealMalformed(0);
         uint48 deadline = uint48(header >> 96);
         _requireNotPast(deadline);
-        uint256 chart_ = _charts[patient];
-        (address signer, uint256 slot) = _resealer(patient, author, header & BY_AUTHOR != 0, chart_);
-        bytes32 item = keccak256(
-            abi.encode(
-                RESEALED_TYPEHASH,
-                uint8(header >> 64),
-                uint64(header),
-                header >> 80 & 1,
-                content,
-                previous
-            )
+        Slot storage chart_ = _charts[patient];
+        uint256 word = chart_.word;
+        (address signer, uint256 slot) = _resealer(patient, author, header & BY_AUTHOR != 0, word);
+        bytes32 item = EfficientHashLib.hash(
+            uint256(RESEALED_TYPEHASH),
+            uint8(header >> 64),
+            uint64(header),
+            header >> 80 & 1,
+            uint256(content),
+            uint256(previous)
         );
-        bytes32 structHash = keccak256(
-            abi.encode(
-                RESEAL_TYPEHASH,
-                patient,
-                author,
-                signer,
-                _rotationsIn(slot),
-                keccak256(abi.encode(item)),
-                deadline
-            )
+        bytes32 structHash = EfficientHashLib.hash(
+            uint256(RESEAL_TYPEHASH),
+            _word(patient),
+            _word(author),
+            _word(signer),
+            _rotationsIn(slot),
+            uint256(EfficientHashLib.hash(item)),
+            deadline
         );
         _authorize(signer, _controllerIn(signer, slot), structHash, signature);
-        _charts[patient] = _resealOne(chart_, patient, author, signer, header, content, previous);
+        chart_.word = _resealOne(word, patient, author, signer, header, content, previous);
     }
 
     /// @inheritdoc IRecords
@@ -184,7 +181,7 @@ abstract contract Records is Consents, IRecords {
         uint48 deadline,
         bytes calldata signature
     ) external {
-        (address signer, uint256 slot) = _resealer(patient, author, byAuthor, _charts[patient]);
+        (address signer, uint256 slot) = _resealer(patient, author, byAuthor, _charts[patient].word);
         bytes32 structHash =
             _hashReseal(patient, author, signer, _rotationsIn(slot), items, deadline);
         _authorize(signer, _controllerIn(signer, slot), structHash, signature);
@@ -273,78 +270,78 @@ abstract contract Records is Consents, IRecords {
         view
         returns (bytes32 id)
     {
-        _requireNotPast(proposal.deadline);
-        if (proposal.count == 0 || proposal.count > MAX_LEAVES) {
-            revert LeafCountInvalid(proposal.count);
-        }
-        uint256 slot = _activeParticipant(proposal.author);
-        id = keccak256(
-            abi.encode(
-                PROPOSAL_TYPEHASH,
-                proposal.patient,
-                proposal.author,
-                _rotationsIn(slot),
-                proposal.count,
-                proposal.deadline,
-                proposal.policy,
-                proposal.leaves
-            )
+        uint48 deadline = proposal.deadline;
+        _requireNotPast(deadline);
+        uint256 count = proposal.count;
+        if (count == 0 || count > MAX_LEAVES) revert LeafCountInvalid(count);
+        address author = proposal.author;
+        uint256 slot = _activeParticipant(author);
+        id = EfficientHashLib.hash(
+            uint256(PROPOSAL_TYPEHASH),
+            _word(proposal.patient),
+            _word(author),
+            _rotationsIn(slot),
+            count,
+            deadline,
+            uint256(proposal.policy),
+            uint256(proposal.leaves)
         );
-        _authorize(proposal.author, _controllerIn(proposal.author, slot), id, signature);
+        _authorize(author, _controllerIn(author, slot), id, signature);
     }
 
     /// @dev The patient's side, and the effects.
+    /// @return The patient's chart slot after the settlement.
     function _settle(
         Proposal calldata proposal,
         bytes32 id,
+        uint256 slot,
         Answer calldata answer,
         address signer,
         uint256 signerSlot,
         bytes calldata signature
-    ) private {
-        _requireNotPast(answer.deadline);
-        uint256 slot = _charts[proposal.patient];
-        uint32 current = uint32(slot & COUNTER_MASK);
-        if (answer.sequence != current) revert SequenceStale(answer.sequence, current);
-        if (answer.accepted & answer.rejected != 0) {
-            revert MasksOverlap(answer.accepted & answer.rejected);
-        }
-        uint256 mask = answer.accepted | answer.rejected;
-        if (proposal.count < MAX_LEAVES && mask >> proposal.count != 0) {
-            revert MaskExceedsCount(mask, proposal.count);
-        }
-        bytes32 structHash = keccak256(
-            abi.encode(
-                SETTLEMENT_TYPEHASH,
-                proposal.patient,
-                signer,
-                _rotationsIn(signerSlot),
-                answer.sequence,
-                id,
-                answer.accepted,
-                answer.rejected,
-                answer.deadline
-            )
+    ) private returns (uint256) {
+        uint48 deadline = answer.deadline;
+        _requireNotPast(deadline);
+        uint256 current = slot & COUNTER_MASK;
+        if (answer.sequence != current) revert SequenceStale(answer.sequence, uint32(current));
+        uint256 accepted = answer.accepted;
+        uint256 rejected = answer.rejected;
+        _requireMasks(accepted, rejected, proposal.count);
+        address patient = proposal.patient;
+        bytes32 structHash = EfficientHashLib.hash(
+            uint256(SETTLEMENT_TYPEHASH),
+            _word(patient),
+            _word(signer),
+            _rotationsIn(signerSlot),
+            current,
+            uint256(id),
+            accepted,
+            rejected,
+            deadline
         );
         _authorize(signer, _controllerIn(signer, signerSlot), structHash, signature);
         uint256 sequence = _increment(slot);
         uint256 by = uint160(signer) | sequence << 160;
-        bytes32 folded = keccak256(
-            abi.encode(
-                slot >> HEAD_SHIFT,
-                ENTRY_SETTLEMENT,
-                proposal.author,
-                id,
-                answer.accepted,
-                answer.rejected,
-                by,
-                block.timestamp
-            )
+        address author = proposal.author;
+        emit Settled(patient, author, id, accepted, rejected, by);
+        bytes32 folded = EfficientHashLib.hash(
+            slot >> HEAD_SHIFT,
+            ENTRY_SETTLEMENT,
+            _word(author),
+            uint256(id),
+            accepted,
+            rejected,
+            by,
+            block.timestamp
         );
-        _charts[proposal.patient] = _foldInto(slot & ~COUNTER_MASK | sequence, folded);
-        emit Settled(
-            proposal.patient, proposal.author, id, answer.accepted, answer.rejected, by
-        );
+        return _foldInto(slot & ~COUNTER_MASK | sequence, folded);
+    }
+
+    function _requireMasks(uint256 accepted, uint256 rejected, uint256 count) private pure {
+        if (accepted & rejected != 0) revert MasksOverlap(accepted & rejected);
+        uint256 mask = accepted | rejected;
+        // A shift by 256 gives zero: a full proposal has no bit outside.
+        if (mask >> count != 0) revert MaskExceedsCount(mask, count);
     }
 
     /// @dev `signer` answers for the patient.
@@ -370,9 +367,9 @@ abstract contract Records is Consents, IRecords {
             address cosigner = policy.cosigners[i];
             if (cosigner <= before) revert CosignersUnsorted(before, cosigner);
             before = cosigner;
-            if (
-                cosigner == proposal.patient || cosigner == proposal.author || cosigner == signer
-            ) revert CosignerIsParty(cosigner);
+            if (cosigner == proposal.patient || cosigner == proposal.author || cosigner == signer) {
+                revert CosignerIsParty(cosigner);
+            }
             if (_cosigned(proposal, id, cosigner, policy.signatures[i])) {
                 ++signed;
                 emit Cosigned(id, cosigner);
@@ -391,11 +388,9 @@ abstract contract Records is Consents, IRecords {
         uint256 slot = _participants[cosigner];
         address controller = _controllerIn(cosigner, slot);
         if (signature.length == 0 && msg.sender != controller) return false;
-        if (_statusIn(slot) == Status.Suspended) revert CosignerSuspended(cosigner);
+        if (_hasStatus(slot, Status.Suspended)) revert CosignerSuspended(cosigner);
         bytes32 structHash = keccak256(
-            abi.encode(
-                COSIGNATURE_TYPEHASH, cosigner, _rotationsIn(slot), id, proposal.deadline
-            )
+            abi.encode(COSIGNATURE_TYPEHASH, cosigner, _rotationsIn(slot), id, proposal.deadline)
         );
         _authorize(cosigner, controller, structHash, signature);
         return true;
@@ -421,16 +416,16 @@ abstract contract Records is Consents, IRecords {
     ) private {
         _requireNotPast(deadline);
         if (items.length == 0) revert ResealEmpty();
-        uint256 slot = _charts[patient];
+        Slot storage chart_ = _charts[patient];
+        uint256 slot = chart_.word;
         for (uint256 i; i < items.length; ++i) {
             Reseal calldata item = items[i];
             // Only number, segment and a store of 0 or 1.
             if (item.header >> 81 != 0 || uint8(item.header >> 72) != 0) revert ResealMalformed(i);
-            slot = _resealOne(
-                slot, patient, author, signer, item.header, item.content, item.previous
-            );
+            slot =
+                _resealOne(slot, patient, author, signer, item.header, item.content, item.previous);
         }
-        _charts[patient] = slot;
+        chart_.word = slot;
     }
 
     /// @dev Announces one reseal and folds it in.
@@ -443,14 +438,19 @@ abstract contract Records is Consents, IRecords {
         bytes32 content,
         bytes32 previous
     ) private returns (uint256) {
-        bytes32 record =
-            keccak256(abi.encode(patient, author, uint8(header >> 64), uint64(header)));
+        bytes32 record = EfficientHashLib.hash(
+            _word(patient), _word(author), uint8(header >> 64), uint64(header)
+        );
         uint256 by = uint160(signer) | (header >> 80 & 1) << 160;
         emit Resealed(patient, record, by, content, previous);
-        bytes32 folded = keccak256(
-            abi.encode(
-                slot >> HEAD_SHIFT, ENTRY_RESEAL, record, by, content, previous, block.timestamp
-            )
+        bytes32 folded = EfficientHashLib.hash(
+            slot >> HEAD_SHIFT,
+            ENTRY_RESEAL,
+            uint256(record),
+            by,
+            uint256(content),
+            uint256(previous),
+            block.timestamp
         );
         return _foldInto(slot, folded);
     }
@@ -462,7 +462,7 @@ abstract contract Records is Consents, IRecords {
     }
 
     function _hashLeaves(Leaf[] calldata leaves) private pure returns (bytes32) {
-        bytes32[] memory hashes = new bytes32[](leaves.length);
+        bytes32[] memory hashes = EfficientHashLib.malloc(leaves.length);
         for (uint256 i; i < leaves.length; ++i) {
             Leaf calldata leaf = leaves[i];
             uint256 header = leaf.header;
@@ -471,20 +471,19 @@ abstract contract Records is Consents, IRecords {
             if (header >> 81 != 0 || kind > 2 || (kind == 0) != (leaf.previous == 0)) {
                 revert LeafMalformed(i);
             }
-            hashes[i] = keccak256(
-                abi.encode(
-                    LEAF_TYPEHASH,
-                    kind,
-                    uint8(header >> 64),
-                    uint64(header),
-                    header >> 80,
-                    leaf.content,
-                    leaf.commitment,
-                    leaf.previous
-                )
+            bytes32 structHash = EfficientHashLib.hash(
+                uint256(LEAF_TYPEHASH),
+                kind,
+                uint8(header >> 64),
+                uint64(header),
+                header >> 80,
+                uint256(leaf.content),
+                uint256(leaf.commitment),
+                uint256(leaf.previous)
             );
+            hashes.set(i, structHash);
         }
-        return keccak256(abi.encodePacked(hashes));
+        return EfficientHashLib.hash(hashes);
     }
 
     function _hashReseal(
@@ -495,19 +494,18 @@ abstract contract Records is Consents, IRecords {
         Reseal[] calldata items,
         uint48 deadline
     ) private pure returns (bytes32) {
-        bytes32[] memory hashes = new bytes32[](items.length);
+        bytes32[] memory hashes = EfficientHashLib.malloc(items.length);
         for (uint256 i; i < items.length; ++i) {
             Reseal calldata item = items[i];
-            hashes[i] = keccak256(
-                abi.encode(
-                    RESEALED_TYPEHASH,
-                    uint8(item.header >> 64),
-                    uint64(item.header),
-                    uint8(item.header >> 80),
-                    item.content,
-                    item.previous
-                )
+            bytes32 structHash = EfficientHashLib.hash(
+                uint256(RESEALED_TYPEHASH),
+                uint8(item.header >> 64),
+                uint64(item.header),
+                uint8(item.header >> 80),
+                uint256(item.content),
+                uint256(item.previous)
             );
+            hashes.set(i, structHash);
         }
         return keccak256(
             abi.encode(
@@ -516,7 +514,7 @@ abstract contract Records is Consents, IRecords {
                 author,
                 signer,
                 rotations,
-                keccak256(abi.encodePacked(hashes)),
+                EfficientHashLib.hash(hashes),
                 deadline
             )
         );

@@ -59,13 +59,7 @@ abstract contract Recovery is Registrar, IRecovery {
         uint256 slot = _participants[id];
         bytes32 structHash = keccak256(
             abi.encode(
-                GUARDIAN_CHANGE_TYPEHASH,
-                id,
-                _rotationsIn(slot),
-                commitment,
-                delay,
-                nonce,
-                deadline
+                GUARDIAN_CHANGE_TYPEHASH, id, _rotationsIn(slot), commitment, delay, nonce, deadline
             )
         );
         _authorize(id, _controllerIn(id, slot), structHash, signature);
@@ -89,9 +83,8 @@ abstract contract Recovery is Registrar, IRecovery {
         if (controller == address(0)) revert ControllerIsZero();
         bytes32 expected = _guardianships[id].commitment;
         if (expected == 0) revert GuardiansNotSet(id);
-        bytes32 shown = keccak256(
-            abi.encode(set.guardians, set.threshold, set.finalThreshold, set.salt)
-        );
+        bytes32 shown =
+            keccak256(abi.encode(set.guardians, set.threshold, set.finalThreshold, set.salt));
         if (shown != expected) revert GuardiansMismatch(expected, shown);
         _requireQuorum(id, controller, isFinal, deadline, set, signatures);
         _start(
@@ -114,9 +107,8 @@ abstract contract Recovery is Registrar, IRecovery {
         if (kind == PendingKind.FinalRecovery) revert NotCancellable();
         if (nonce != current.nonce) revert GuardianNonceStale(nonce, current.nonce);
         uint256 slot = _participants[id];
-        bytes32 structHash = keccak256(
-            abi.encode(CANCELLATION_TYPEHASH, id, _rotationsIn(slot), nonce, deadline)
-        );
+        bytes32 structHash =
+            keccak256(abi.encode(CANCELLATION_TYPEHASH, id, _rotationsIn(slot), nonce, deadline));
         _authorize(id, _controllerIn(id, slot), structHash, signature);
         if (kind == PendingKind.Recovery) {
             uint48 last = current.lastCancelled;
@@ -166,9 +158,8 @@ abstract contract Recovery is Registrar, IRecovery {
         )
     {
         Pending memory waiting = _pending[id];
-        return (
-            waiting.kind, waiting.controller, waiting.commitment, waiting.delay, waiting.readyAt
-        );
+        return
+            (waiting.kind, waiting.controller, waiting.commitment, waiting.delay, waiting.readyAt);
     }
 
     function _guardianNonce(address id) internal view override returns (uint32) {

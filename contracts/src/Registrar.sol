@@ -34,12 +34,10 @@ abstract contract Registrar is LedgerState {
     ) external {
         if (controller == address(0)) revert ControllerIsZero();
         _requireNotPast(deadline);
-        uint32 current = uint32(_charts[id] & COUNTER_MASK);
+        uint32 current = uint32(_charts[id].word & COUNTER_MASK);
         if (sequence != current) revert SequenceStale(sequence, current);
         bytes32 structHash = keccak256(
-            abi.encode(
-                ROTATION_TYPEHASH, id, controller, sequence, _guardianNonce(id), deadline
-            )
+            abi.encode(ROTATION_TYPEHASH, id, controller, sequence, _guardianNonce(id), deadline)
         );
         _authorize(id, _controllerIn(id, _participants[id]), structHash, signature);
         _authorize(controller, controller, structHash, acceptance);
@@ -99,12 +97,9 @@ abstract contract Registrar is LedgerState {
         view
         returns (uint32 sequence, uint40 lastAccess, bytes23 head)
     {
-        uint256 slot = _charts[patient];
-        return (
-            uint32(slot & COUNTER_MASK),
-            uint40(slot >> 32),
-            bytes23(uint184(slot >> HEAD_SHIFT))
-        );
+        uint256 slot = _charts[patient].word;
+        return
+            (uint32(slot & COUNTER_MASK), uint40(slot >> 32), bytes23(uint184(slot >> HEAD_SHIFT)));
     }
 
     /// @dev Raised by everything that waits or is cancelled, so that a rotation that was started and

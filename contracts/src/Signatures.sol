@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {ECDSA} from "solady/utils/ECDSA.sol";
 import {EIP712} from "solady/utils/EIP712.sol";
 import {ISignatures} from "./ISignatures.sol";
 
@@ -18,10 +19,12 @@ abstract contract Signatures is ISignatures, EIP712 {
     bytes4 private constant ERC1271_MAGIC = 0x1626ba7e;
 
     /// @dev A direct call needs no signature; everything else is judged by `_requireSigned`.
-    function _authorize(address id, address controller, bytes32 structHash, bytes calldata signature)
-        internal
-        view
-    {
+    function _authorize(
+        address id,
+        address controller,
+        bytes32 structHash,
+        bytes calldata signature
+    ) internal view {
         if (signature.length != 0) {
             _requireSigned(controller, _hashTypedData(structHash), signature);
         } else if (msg.sender != controller) {
@@ -30,35 +33,21 @@ abstract contract Signatures is ISignatures, EIP712 {
     }
 
     /// @dev ecrecover first: an account with delegated code (EIP-7702) keeps its own key, and most
-    /// signers are accounts. `s` of the upper half is looked at last, since an ERC-1271 wallet may
-    /// give 64 or 65 bytes any meaning.
+    /// signers are accounts. Zero is what is recovered from no signature, and signs nothing: it
+    /// stands for every active organization in consents.
     function _requireSigned(address controller, bytes32 digest, bytes calldata signature)
         internal
         view
     {
-        bytes32 r;
-        bytes32 s;
-        uint8 v;
-        if (signature.length == 65) {
-            r = bytes32(signature[0:32]);
-            s = bytes32(signature[32:64]);
-            v = uint8(signature[64]);
-        } else if (signature.length == 64) {
-            r = bytes32(signature[0:32]);
-            bytes32 vs = bytes32(signature[32:64]);
-            s = bytes32(uint256(vs) & (type(uint256).max >> 1));
-            v = 27 + uint8(uint256(vs) >> 255);
+        address recovered = ECDSA.tryRecoverCalldata(digest, signature);
+        if (recovered == controller && recovered != address(0)) {
+            bytes32 s = bytes32(signature[32:]);
+            // The short form (ERC-2098) keeps the parity in the highest bit.
+            if (signature.length == 64) s = s << 1 >> 1;
+            if (uint256(s) > HALF_ORDER) revert SignatureHighS(s);
+        } else if (!_isValidErc1271(controller, digest, signature)) {
+            revert SignatureInvalid(controller, digest);
         }
-        bool high = uint256(s) > HALF_ORDER;
-        if (v != 0 && !high) {
-            address recovered = ecrecover(digest, v, r, s);
-            // ecrecover answers zero for what is no signature: nobody signs for the id zero, which
-            // stands for every active organization in consents.
-            if (recovered == controller && recovered != address(0)) return;
-        }
-        if (_isValidErc1271(controller, digest, signature)) return;
-        if (high) revert SignatureHighS(s);
-        revert SignatureInvalid(controller, digest);
     }
 
     function _requireNotPast(uint48 deadline) internal view {
