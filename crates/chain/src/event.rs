@@ -1,7 +1,7 @@
 //! What the ledger says, in the words of Galen.
 
 use alloy::{primitives::Log, sol_types::SolEventInterface};
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, FixedBytes, U256};
 use galen_types::{
     ConsentId, ConsentRoot, ContentRef, KeyBundleId, Leaf, ProposalId, Purpose, PurposeSet,
     RecordId, Store,
@@ -89,6 +89,14 @@ pub enum LedgerEvent {
     PendingCancelled {
         id: Address,
         kind: u8,
+    },
+    PendingFinished {
+        id: Address,
+        kind: u8,
+    },
+    Cosigned {
+        proposal: ProposalId,
+        cosigner: Address,
     },
 }
 
@@ -187,8 +195,8 @@ impl LedgerEvent {
                 patient: e.patient,
                 author: e.author,
                 proposal: ProposalId(e.proposal),
-                rotations: e.rotations,
-                deadline: e.deadline.to(),
+                rotations: bits::<32>(e.limits, 48).to(),
+                deadline: bits::<48>(e.limits, 0).to(),
                 policy: e.policy,
                 leaves: e
                     .leaves
@@ -208,23 +216,28 @@ impl LedgerEvent {
                 proposal: ProposalId(e.proposal),
                 accepted: e.accepted,
                 rejected: e.rejected,
-                sequence: e.sequence,
-                signer: e.signer,
+                sequence: bits::<32>(e.by, 160).to(),
+                signer: low_address(e.by),
             }),
             Raw::Resealed(e) => Self::Resealed(ResealedEvent {
                 patient: e.patient,
                 record: RecordId(e.record),
-                signer: e.signer,
-                content: content(e.store, e.content)?,
+                signer: low_address(e.by),
+                content: content(bits::<8>(e.by, 160).to(), e.content)?,
                 previous: e.previous,
             }),
-            Raw::ConsentsChanged(e) => Self::ConsentsChanged(ConsentsEvent {
-                patient: e.patient,
-                root: ConsentRoot(e.root),
-                version: e.version,
-                revoked: e.revoked.into_iter().map(ConsentId).collect(),
-                granted: e.granted.into_iter().map(ConsentId).collect(),
-            }),
+            Raw::ConsentsChanged(e) => {
+                let (root, version) = e.state.split_at(28);
+                let revoked = usize::try_from(e.revoked).ok().filter(|n| *n <= e.leaves.len())?;
+                let (revoked, granted) = e.leaves.split_at(revoked);
+                Self::ConsentsChanged(ConsentsEvent {
+                    patient: e.patient,
+                    root: ConsentRoot(FixedBytes::from_slice(root)),
+                    version: u32::from_be_bytes(version.try_into().ok()?),
+                    revoked: revoked.iter().copied().map(ConsentId).collect(),
+                    granted: granted.iter().copied().map(ConsentId).collect(),
+                })
+            }
             other => return Self::decode_rest(other),
         })
     }
@@ -236,9 +249,9 @@ impl LedgerEvent {
                 grantee: e.grantee,
                 record: RecordId(e.record),
                 consent: ConsentId(e.consent),
-                purpose: e.purpose,
-                network: e.network,
-                deadline: e.deadline.to(),
+                purpose: bits::<8>(e.how, 0).to(),
+                network: e.how.bit(8),
+                deadline: bits::<48>(e.how, 16).to(),
             }),
             Raw::AccessRequested(e) => Self::AccessRequested {
                 patient: e.patient,
@@ -254,8 +267,8 @@ impl LedgerEvent {
             Raw::BulkAnchored(e) => Self::BulkAnchored {
                 author: e.author,
                 root: e.root,
-                count: e.count,
-                manifest: content(e.store, e.manifest)?,
+                count: bits::<32>(e.header, 0).to(),
+                manifest: content(bits::<8>(e.header, 32).to(), e.manifest)?,
             },
             Raw::GuardiansChanged(e) => {
                 Self::GuardiansChanged { id: e.id, commitment: e.commitment, delay: e.delay }
@@ -267,6 +280,10 @@ impl LedgerEvent {
                 ready_at: e.readyAt.to(),
             },
             Raw::PendingCancelled(e) => Self::PendingCancelled { id: e.id, kind: e.kind },
+            Raw::PendingFinished(e) => Self::PendingFinished { id: e.id, kind: e.kind },
+            Raw::Cosigned(e) => {
+                Self::Cosigned { proposal: ProposalId(e.proposal), cosigner: e.cosigner }
+            }
             _ => return None,
         })
     }
@@ -278,7 +295,8 @@ impl LedgerEvent {
             | Self::KeysPublished { id, .. }
             | Self::GuardiansChanged { id, .. }
             | Self::PendingStarted { id, .. }
-            | Self::PendingCancelled { id, .. } => Some(*id),
+            | Self::PendingCancelled { id, .. }
+            | Self::PendingFinished { id, .. } => Some(*id),
             Self::Withdrawn { patient, .. } | Self::AccessRequested { patient, .. } => {
                 Some(*patient)
             }
@@ -287,11 +305,21 @@ impl LedgerEvent {
             Self::Resealed(e) => Some(e.patient),
             Self::ConsentsChanged(e) => Some(e.patient),
             Self::Accessed(e) => Some(e.patient),
-            Self::StatusChanged { .. } | Self::BulkAnchored { .. } => None,
+            Self::StatusChanged { .. } | Self::BulkAnchored { .. } | Self::Cosigned { .. } => None,
         }
     }
 }
 
 fn content(store: u8, digest: B256) -> Option<ContentRef> {
     Some(ContentRef { store: Store::from_u8(store)?, digest })
+}
+
+/// `WIDTH` bits of a packed word, from bit `at`.
+fn bits<const WIDTH: usize>(word: U256, at: usize) -> U256 {
+    (word >> at) & (U256::MAX >> (256 - WIDTH))
+}
+
+/// The address in the low 160 bits of a packed word.
+fn low_address(word: U256) -> Address {
+    Address::from_word(word.into())
 }

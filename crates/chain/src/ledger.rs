@@ -527,13 +527,14 @@ impl Ledger {
             deadline: U48::from(deadline),
         };
         let signature = patient.sign(&message, self.id);
+        let mut state = [0; 32];
+        state[..28].copy_from_slice(message.root.as_slice());
+        state[28..].copy_from_slice(&message.version.to_be_bytes());
         let change = HealthLedger::ConsentChange {
             patient: message.patient,
-            version: message.version,
-            deadline: message.deadline,
-            root: message.root,
-            revoked: message.revoked,
-            granted: message.granted,
+            state: state.into(),
+            limits: U256::from(message.deadline) | U256::from(message.revoked.len()) << 48,
+            leaves: [message.revoked, message.granted].concat(),
         };
         self.send(self.contract.changeConsents(change, signature)).await
     }
@@ -567,15 +568,9 @@ impl Ledger {
         let access = HealthLedger::Access {
             patient,
             grantee: grantee.id(),
-            purpose: purpose.bit(),
-            terms: HealthLedger::ConsentTerms {
-                network: consent.is_network(),
-                segments: consent.segments.0,
-                purposes: consent.purposes.0,
-                notBefore: U48::from(consent.not_before),
-                expiry: U48::from(consent.expiry),
-                salt: consent.salt.0,
-            },
+            segments: consent.segments.0,
+            terms: access_terms(consent, purpose),
+            salt: consent.salt.0,
             proof,
             records: words,
         };
@@ -620,8 +615,14 @@ impl Ledger {
                 previous: previous.digest,
             })
             .collect();
-        let call =
-            self.contract.reseal(patient, author, by_author, items, message.deadline, signature);
+        let call = self.contract.resealMany(
+            patient,
+            author,
+            by_author,
+            items,
+            message.deadline,
+            signature,
+        );
         self.send(call).await
     }
 
@@ -659,4 +660,14 @@ fn record_word(record: &RecordKey) -> U256 {
     U256::from(record.number)
         | U256::from(record.segment.0) << 64
         | U256::from_be_slice(record.author.as_slice()) << 96
+}
+
+/// Purpose and terms as an access shows them: bits 0..8 purpose, 8 network, 16..64 not before,
+/// 64..112 expiry, 112..144 purposes.
+fn access_terms(consent: &Consent, purpose: Purpose) -> U256 {
+    U256::from(purpose.bit())
+        | U256::from(consent.is_network()) << 8
+        | U256::from(U48::saturating_from(consent.not_before)) << 16
+        | U256::from(U48::saturating_from(consent.expiry)) << 64
+        | U256::from(consent.purposes.0) << 112
 }

@@ -15,7 +15,8 @@
 //! ```text
 //! info = "galen.envelope.grant.v1" ‖ chain id u64 ‖ contract (20) ‖ patient (20) ‖ grantee (20)
 //!        ‖ consent leaf (32) ‖ epoch u32 ‖ recipient key hash (32)
-//! text = [ [segment, category, secret (64)], … ]      ascending by segment, 1..=256 entries
+//! text = [ [segments (32), purposes, not before, expiry, salt (32)],      the opening of the consent
+//!          [ [segment, category, secret (64)], … ] ]     ascending by segment, 1..=256 entries
 //! wire = { 0: 1, 1: chain id, 2: contract, 3: patient, 4: grantee, 5: consent leaf, 6: epoch,
 //!          7: recipient key hash, 8: enc, 9: ct, 10: deadline, 11: signature }
 //! ```
@@ -61,7 +62,7 @@ pub const MAX_SIGNATURE_LEN: usize = 4096;
 
 /// Shortest padded text, in bytes.
 const MIN_TEXT_LEN: usize = 1024;
-/// Longest padded text: 256 entries of at most 71 bytes.
+/// Longest padded text: 256 entries of at most 71 bytes, and a consent.
 const MAX_TEXT_LEN: usize = 32_768;
 
 fn seal_text(to: &IdentityPublic, info: &[u8], text: Zeroizing<Vec<u8>>) -> Result<HpkeBox, Error> {

@@ -111,6 +111,7 @@ fn entry(stamped: &galen_chain::Stamped) -> AuditEntry {
         LedgerEvent::GuardiansChanged { .. } => entry.what = "guardians-changed",
         LedgerEvent::PendingStarted { .. } => entry.what = "pending-started",
         LedgerEvent::PendingCancelled { .. } => entry.what = "pending-cancelled",
+        LedgerEvent::PendingFinished { .. } => entry.what = "pending-finished",
         _ => {}
     }
     entry

@@ -1,6 +1,6 @@
 //! The rolling head of a chart, folded as the contract folds it.
 
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, U256, keccak256};
 use galen_chain::{AccessedEvent, ChartSlot, Position, ResealedEvent, SettledEvent};
 
 const SETTLEMENT: u8 = 1;
@@ -43,13 +43,12 @@ impl Head {
 
     pub(crate) fn settled(&mut self, at: Position, e: &SettledEvent) {
         self.fold(&[
-            word(SETTLEMENT),
+            number(SETTLEMENT),
             address(e.author),
-            e.proposal.0,
-            e.accepted.into(),
-            e.rejected.into(),
-            number(e.sequence.into()),
-            address(e.signer),
+            e.proposal.0.into(),
+            e.accepted,
+            e.rejected,
+            address(e.signer) | U256::from(e.sequence) << 160,
             number(at.time),
         ]);
         self.sequence = e.sequence;
@@ -57,13 +56,11 @@ impl Head {
 
     pub(crate) fn accessed(&mut self, at: Position, e: &AccessedEvent) {
         self.fold(&[
-            word(ACCESS),
+            number(ACCESS),
             address(e.grantee),
-            e.record.0,
-            e.consent.0,
-            word(e.purpose),
-            word(e.network.into()),
-            number(e.deadline),
+            e.record.0.into(),
+            e.consent.0.into(),
+            number(e.purpose) | number(e.network) << 8 | number(e.deadline) << 16,
             number(at.time),
         ]);
         self.last_access = at.time;
@@ -71,12 +68,11 @@ impl Head {
 
     pub(crate) fn resealed(&mut self, at: Position, e: &ResealedEvent) {
         self.fold(&[
-            word(RESEAL),
-            e.record.0,
-            address(e.signer),
-            word(e.content.store as u8),
-            e.content.digest,
-            e.previous,
+            number(RESEAL),
+            e.record.0.into(),
+            address(e.signer) | number(e.content.store as u8) << 160,
+            e.content.digest.into(),
+            e.previous.into(),
             number(at.time),
         ]);
     }
@@ -89,34 +85,30 @@ impl Head {
         consent_version: u32,
     ) {
         self.fold(&[
-            word(ROTATION),
+            number(ROTATION),
             address(controller),
-            number(sequence.into()),
-            number(consent_version.into()),
+            number(sequence),
+            number(consent_version),
             number(at.time),
         ]);
         self.sequence = sequence;
     }
 
     /// `head' = first 23 bytes of keccak256(head as a number ‖ entry)`.
-    fn fold(&mut self, entry: &[B256]) {
+    fn fold(&mut self, entry: &[U256]) {
         let mut words = Vec::with_capacity(32 * (entry.len() + 1));
         words.extend([0; 9]);
         words.extend(self.head);
-        entry.iter().for_each(|word| words.extend(word.0));
+        entry.iter().for_each(|word| words.extend(word.to_be_bytes::<32>()));
         self.head.copy_from_slice(&keccak256(&words)[..23]);
         self.entries += 1;
     }
 }
 
-fn word(value: u8) -> B256 {
-    number(value.into())
+fn number(value: impl Into<u64>) -> U256 {
+    U256::from(value.into())
 }
 
-fn number(value: u64) -> B256 {
-    U256::from(value).into()
-}
-
-fn address(value: Address) -> B256 {
-    value.into_word()
+fn address(value: Address) -> U256 {
+    value.into_word().into()
 }

@@ -16,7 +16,9 @@ mod segment;
 pub use consent::{Consent, DelegateTerms, Power, PowerSet};
 pub use content::{ContentRef, Store};
 pub use error::{ErrorKind, ParseError};
-pub use ids::{Commitment, ConsentId, KeyBundleId, LedgerId, ProposalId, RecordId, Salt, VersionId};
+pub use ids::{
+    Commitment, ConsentId, KeyBundleId, LedgerId, ProposalId, RecordId, Salt, VersionId,
+};
 pub use merkle::{ConsentRoot, ConsentTree, MAX_PROOF_LEN, hash_pair};
 pub use plaintext::Plaintext;
 pub use purpose::{Purpose, PurposeSet};

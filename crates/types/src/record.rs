@@ -107,7 +107,12 @@ impl Leaf {
     }
 
     /// Reads the four words that an event carries. `None` if the header has a bit that means nothing.
-    pub fn from_words(header: U256, content: B256, commitment: B256, previous: B256) -> Option<Self> {
+    pub fn from_words(
+        header: U256,
+        content: B256,
+        commitment: B256,
+        previous: B256,
+    ) -> Option<Self> {
         let [number, high, 0, 0] = header.into_limbs() else { return None };
         let [segment, kind, store, 0, 0, 0, 0, 0] = high.to_le_bytes() else { return None };
         Some(Self {

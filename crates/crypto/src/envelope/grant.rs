@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use alloy_primitives::{Address, B256, Bytes};
-use galen_types::{ConsentId, LedgerId, Segment};
+use alloy_primitives::{Address, B256, Bytes, U256};
+use galen_types::{Consent, ConsentId, LedgerId, PurposeSet, Salt, Segment, SegmentSet};
 use minicbor::Decoder;
 use zeroize::Zeroizing;
 
@@ -34,6 +34,12 @@ pub struct GrantTerms {
     pub epoch: u32,
 }
 
+impl GrantTerms {
+    fn is_for(&self, consent: &Consent) -> bool {
+        consent.id() == self.consent && consent.grantee == self.grantee
+    }
+}
+
 /// One segment that a grantee can open.
 #[derive(Clone, Debug)]
 pub struct GrantedSegment {
@@ -58,21 +64,26 @@ pub struct GrantEnvelope {
 }
 
 impl GrantEnvelope {
-    /// Seals the keys of the granted segments. Deadline and signature are still to be set.
+    /// Seals the terms of the consent and the keys of the granted segments. Deadline and signature are
+    /// still to be set.
     ///
     /// # Errors
     ///
-    /// - [`Error::Terms`]: no segment, a segment twice, or a key of another epoch.
+    /// - [`Error::Terms`]: another consent than that of `terms`, no segment, a segment twice, or a key of
+    ///   another epoch.
     /// - [`Error::Randomness`].
     pub fn seal(
         terms: GrantTerms,
         recipient: &IdentityPublic,
+        consent: &Consent,
         segments: &[GrantedSegment],
     ) -> Result<Self, Error> {
         let mut sorted: Vec<&GrantedSegment> = segments.iter().collect();
         sorted.sort_by_key(|granted| granted.key.segment());
         let distinct: BTreeSet<Segment> = segments.iter().map(|one| one.key.segment()).collect();
-        let fault = if segments.is_empty() {
+        let fault = if !terms.is_for(consent) {
+            Some("another consent than the one of the terms")
+        } else if segments.is_empty() {
             Some("no segment")
         } else if distinct.len() < segments.len() {
             Some("a segment is named twice")
@@ -85,30 +96,31 @@ impl GrantEnvelope {
             return Err(Error::Terms { fault });
         }
         let recipient_key = recipient.hash();
-        let sealed = seal_text(recipient, &info(&terms, recipient_key), text(&sorted))?;
+        let sealed = seal_text(recipient, &info(&terms, recipient_key), text(consent, &sorted))?;
         Ok(Self { terms, recipient_key, sealed, deadline: 0, signature: Bytes::new() })
     }
 
-    /// The granted segments, in ascending order. That the patient signed the envelope is checked elsewhere.
+    /// The consent and the granted segments, in ascending order. That the patient signed the envelope
+    /// is checked elsewhere.
     ///
     /// # Errors
     ///
     /// [`OpenError`] for every cause.
-    pub fn open(&self, key: &IdentityKey) -> Result<Vec<GrantedSegment>, OpenError> {
+    pub fn open(&self, key: &IdentityKey) -> Result<(Consent, Vec<GrantedSegment>), OpenError> {
         if key.public().hash() != self.recipient_key {
             return Err(OpenError);
         }
-        let epoch = self.terms.epoch;
-        let info = info(&self.terms, self.recipient_key);
-        let segments = open_text(
+        let terms = &self.terms;
+        let (consent, segments) = open_text(
             &self.sealed,
             key,
-            &info,
-            |reader| read_text(reader, epoch),
-            |granted| text(&granted.iter().collect::<Vec<_>>()),
+            &info(terms, self.recipient_key),
+            |reader| read_text(reader, terms),
+            |(consent, granted)| text(consent, &granted.iter().collect::<Vec<_>>()),
         )?;
         let ascending = segments.is_sorted_by(|a, b| a.key.segment() < b.key.segment());
-        if ascending && !segments.is_empty() { Ok(segments) } else { Err(OpenError) }
+        let whole = ascending && !segments.is_empty() && terms.is_for(&consent);
+        if whole { Ok((consent, segments)) } else { Err(OpenError) }
     }
 
     /// What the envelope says in clear.
@@ -190,10 +202,12 @@ fn info(terms: &GrantTerms, recipient_key: B256) -> Vec<u8> {
     .concat()
 }
 
-fn text(segments: &[&GrantedSegment]) -> Zeroizing<Vec<u8>> {
-    let capacity = 8 + 71 * segments.len();
+fn text(consent: &Consent, segments: &[&GrantedSegment]) -> Zeroizing<Vec<u8>> {
+    let capacity = 128 + 71 * segments.len();
     Zeroizing::new(cbor::encode(capacity, |writer| {
-        writer.array(segments.len() as u64)?;
+        writer.array(2)?.array(5)?.bytes(&consent.segments.0.to_be_bytes::<32>())?;
+        writer.u32(consent.purposes.0)?.u64(consent.not_before)?.u64(consent.expiry)?;
+        writer.bytes(consent.salt.as_bytes())?.array(segments.len() as u64)?;
         for granted in segments {
             writer.array(3)?.u8(granted.key.segment().0)?.u8(granted.category)?;
             writer.bytes(granted.key.expose().as_slice())?;
@@ -202,14 +216,29 @@ fn text(segments: &[&GrantedSegment]) -> Zeroizing<Vec<u8>> {
     }))
 }
 
-fn read_text(reader: &mut Decoder<'_>, epoch: u32) -> Result<Vec<GrantedSegment>, Malformed> {
-    (0..cbor::array(reader, 256)?)
+fn read_text(
+    reader: &mut Decoder<'_>,
+    terms: &GrantTerms,
+) -> Result<(Consent, Vec<GrantedSegment>), Malformed> {
+    cbor::tuple(reader, 2)?;
+    cbor::tuple(reader, 5)?;
+    let consent = Consent {
+        grantee: terms.grantee,
+        segments: SegmentSet(U256::from_be_bytes::<32>(cbor::bytes(reader)?)),
+        purposes: PurposeSet(reader.u32()?),
+        not_before: reader.u64()?,
+        expiry: reader.u64()?,
+        salt: Salt(B256::new(cbor::bytes(reader)?)),
+    };
+    let segments = (0..cbor::array(reader, 256)?)
         .map(|_| {
             cbor::tuple(reader, 3)?;
             let (segment, category) = (Segment(reader.u8()?), reader.u8()?);
             let secret = Zeroizing::new(cbor::bytes(reader)?);
-            let key = SegmentKey::from_bytes(segment, epoch, &secret).map_err(|_| Malformed)?;
+            let key =
+                SegmentKey::from_bytes(segment, terms.epoch, &secret).map_err(|_| Malformed)?;
             Ok(GrantedSegment { category, key })
         })
-        .collect()
+        .collect::<Result<Vec<_>, Malformed>>()?;
+    Ok((consent, segments))
 }

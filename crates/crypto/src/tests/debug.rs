@@ -54,10 +54,17 @@ fn derived_secrets_do_not_print_themselves() {
 
     let ledger = LedgerId { chain_id: 1, contract: Address::repeat_byte(2) };
     let patient = Address::repeat_byte(3);
-    let terms =
-        GrantTerms { ledger, patient, grantee: patient, consent: Default::default(), epoch: 4 };
+    let consent = galen_types::Consent {
+        grantee: patient,
+        segments: Default::default(),
+        purposes: Default::default(),
+        not_before: 0,
+        expiry: 1,
+        salt: Default::default(),
+    };
+    let terms = GrantTerms { ledger, patient, grantee: patient, consent: consent.id(), epoch: 4 };
     let granted = GrantedSegment { category: 0, key: segment };
-    let grant = GrantEnvelope::seal(terms, identity.public(), &[granted]).unwrap();
+    let grant = GrantEnvelope::seal(terms, identity.public(), &consent, &[granted]).unwrap();
     let shown = format!("{grant:?}");
     assert!(shown.contains("terms") && !shown.contains("sealed"), "{shown}");
     let terms = ContactTerms { ledger, patient, author: patient, bundle: Default::default() };

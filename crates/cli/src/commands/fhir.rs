@@ -1,0 +1,135 @@
+//! `galen fhir`: looks at documents.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use galen_fhir::{CategorySummary, FhirError, LineError, MAX_INPUT_LEN, check, check_ndjson};
+use galen_types::ErrorKind;
+use serde::Serialize;
+
+use crate::{args::FhirCommand, error::CliError, ui::Ui};
+
+pub(crate) fn run(command: &FhirCommand, ui: &Ui) -> Result<ExitCode, CliError> {
+    match command {
+        FhirCommand::Check { files } => check_files(files, ui),
+    }
+}
+
+/// The result of `galen fhir check --json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    accepted: usize,
+    refused: usize,
+    files: Vec<FileReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileReport {
+    file: String,
+    accepted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_type: Option<&'static str>,
+    records: usize,
+    resources: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    segments: Vec<CategorySummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<FhirError>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lines: Vec<LineError>,
+}
+
+fn check_files(files: &[PathBuf], ui: &Ui) -> Result<ExitCode, CliError> {
+    let mut reports = Vec::new();
+    for path in files {
+        let report = check_file(path)?;
+        if !ui.json() {
+            for line in report.text() {
+                ui.line(&line)?;
+            }
+        }
+        reports.push(report);
+    }
+    let refused = reports.iter().filter(|report| !report.accepted).count();
+    if ui.json() {
+        ui.object(&Report { accepted: reports.len() - refused, refused, files: reports })?;
+    }
+    Ok(if refused == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(ErrorKind::Invalid.exit_code())
+    })
+}
+
+fn check_file(path: &Path) -> Result<FileReport, CliError> {
+    let bytes = read_input(path)?;
+    let file = path.display().to_string();
+    let empty = FileReport {
+        file,
+        accepted: true,
+        resource_type: None,
+        records: 0,
+        resources: 0,
+        segments: Vec::new(),
+        error: None,
+        lines: Vec::new(),
+    };
+    if path.extension().is_some_and(|extension| extension == "ndjson") {
+        let summary = check_ndjson(&bytes);
+        let accepted = summary.refused.is_empty();
+        let resources = summary.accepted;
+        return Ok(FileReport { accepted, resources, lines: summary.refused, ..empty });
+    }
+    Ok(match check(&bytes) {
+        Ok(summary) => FileReport {
+            resource_type: Some(summary.resource_type),
+            records: summary.records,
+            resources: summary.resources,
+            segments: summary.categories,
+            ..empty
+        },
+        Err(error) => FileReport { accepted: false, error: Some(error), ..empty },
+    })
+}
+
+/// Reads a file or standard input, but never more than the reader takes: one byte over the limit is
+/// enough for it to say so.
+pub(crate) fn read_input(path: &Path) -> Result<Vec<u8>, CliError> {
+    let failed = |source| CliError::Read { path: path.display().to_string(), source };
+    let limit = MAX_INPUT_LEN as u64 + 1;
+    let mut bytes = Vec::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    Ok(bytes)
+}
+
+impl FileReport {
+    fn text(&self) -> Vec<String> {
+        let file = &self.file;
+        if let Some(error) = &self.error {
+            let path = if error.path().is_empty() { "-" } else { error.path() };
+            let (fault, offset) = (error.fault(), error.offset());
+            return vec![format!("{file}\trefused\t{fault}\t{path}\tbyte {offset}")];
+        }
+        if !self.lines.is_empty() {
+            let line =
+                |line: &LineError| format!("{file}\trefused\tline {}: {}", line.line, line.error);
+            return self.lines.iter().map(line).collect();
+        }
+        let mut text = format!("{file}\taccepted\t{} records", self.records);
+        if self.records == 0 {
+            text = format!("{file}\taccepted\t{} resources", self.resources);
+        }
+        for segment in &self.segments {
+            text.push_str(&format!("\t{}={}", segment.category.name(), segment.records));
+        }
+        vec![text]
+    }
+}

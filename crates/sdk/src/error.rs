@@ -1,0 +1,84 @@
+//! Why a use case did not go through.
+
+use alloy_primitives::Address;
+use galen_chain::ChainError;
+use galen_crypto::OpenError;
+use galen_fhir::FhirError;
+use galen_storage::StorageError;
+use galen_types::{ConsentId, ErrorKind, ProposalId, RecordId};
+
+/// A use case did not go through.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The chain refused or did not answer.
+    #[error("the ledger did not take it")]
+    Chain(#[from] ChainError),
+    /// Content could not be kept or read.
+    #[error("the content store did not do it")]
+    Storage(#[from] StorageError),
+    /// Sealing, or reading an envelope, failed.
+    #[error("sealed data could not be made or read")]
+    Crypto(#[from] galen_crypto::Error),
+    /// A document is not acceptable FHIR R4.
+    #[error("not an acceptable FHIR document")]
+    Fhir(#[from] FhirError),
+    /// No content of the record opens to what was committed to.
+    #[error("no content of record {0} opens to its commitment")]
+    DoesNotOpen(RecordId),
+    /// A proposed record is not what it says.
+    #[error("leaf {index} of proposal {proposal} is not what it says: {fault}")]
+    Misproposed {
+        /// The proposal.
+        proposal: ProposalId,
+        /// Index of the leaf.
+        index: usize,
+        /// What is wrong.
+        fault: &'static str,
+    },
+    /// An id has published no keys, or its bundle is not what the ledger names.
+    #[error("{0:#x} has no usable key bundle")]
+    NoKeys(Address),
+    /// An envelope is not for this reader, this ledger, or the current keys.
+    #[error("the envelope does not fit: {0}")]
+    Envelope(&'static str),
+    /// There is no such proposal.
+    #[error("no proposal {0}")]
+    NoProposal(ProposalId),
+    /// There is no such record, or no version of it stands.
+    #[error("no accepted record {0}")]
+    NoRecord(RecordId),
+    /// The consent is not live: revoked, or never there.
+    #[error("consent {0} is not live")]
+    ConsentNotLive(ConsentId),
+    /// An author has no segment for a category of this patient.
+    #[error("the patient named no segment for category {0}")]
+    NoSegment(u8),
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Invalid(&'static str),
+}
+
+impl Error {
+    /// What the caller can do about it.
+    pub const fn kind(&self) -> ErrorKind {
+        // No `_` arm: a new variant must choose its kind before it compiles.
+        match self {
+            Self::Chain(error) => error.kind(),
+            Self::Storage(error) => error.kind(),
+            Self::Crypto(error) => error.kind(),
+            Self::Fhir(error) => error.kind(),
+            Self::DoesNotOpen(_) | Self::Misproposed { .. } => ErrorKind::Integrity,
+            Self::NoKeys(_) | Self::NoProposal(_) | Self::NoRecord(_) => ErrorKind::NotFound,
+            Self::ConsentNotLive(_) | Self::NoSegment(_) => ErrorKind::Denied,
+            Self::Envelope(_) => ErrorKind::Integrity,
+            Self::Invalid(_) => ErrorKind::Invalid,
+        }
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        Self::Crypto(error.into())
+    }
+}

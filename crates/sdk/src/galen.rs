@@ -1,0 +1,215 @@
+//! The front door, and what all roles share.
+
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+use galen_chain::{Account, ChainError, Ledger};
+use galen_crypto::{
+    IdentityPublic, KeyBundle, MediaType, OpenKey, Opened, PatientKeys, RootSeed, SealContext,
+};
+use galen_index::{AuditReport, Chart, ContentEntry, Organization as Member, Version, View};
+use galen_storage::Storage;
+use galen_types::{ContentRef, KeyBundleId, LedgerId, RecordKey};
+use tokio::sync::Mutex;
+
+use crate::{Error, grantee::Grantee, organization::Organization, patient::Patient};
+
+/// Longest record that is opened in memory, in bytes of sealed content.
+pub const MAX_RECORD_LEN: u64 = 256 << 20;
+
+/// Seconds that a signature holds.
+const SIGNATURE_LIFETIME: u64 = 3_600;
+
+/// Longest key bundle that is fetched, in bytes.
+const MAX_BUNDLE_LEN: u64 = 330_000;
+
+/// Media type of the records that Galen itself makes.
+pub(crate) const FHIR_JSON: &str = "application/fhir+json";
+
+/// Who somebody is: an account that signs, and the seed of all their other keys.
+///
+/// The two are independent: the account's key never encrypts, the seed never signs.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub(crate) account: Account,
+    pub(crate) keys: PatientKeys,
+}
+
+impl Identity {
+    /// Joins an account and a seed. One seed serves many pseudonyms, since each key takes the
+    /// pseudonym as an input.
+    pub fn new(account: Account, seed: &RootSeed) -> Self {
+        let keys = seed.pseudonym(account.id());
+        Self { account, keys }
+    }
+
+    /// The id.
+    pub const fn id(&self) -> Address {
+        self.account.id()
+    }
+}
+
+/// One network: a ledger, a content store, and what the ledger says so far. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Galen {
+    pub(crate) ledger: Ledger,
+    pub(crate) storage: Storage,
+    view: Arc<Mutex<View>>,
+}
+
+impl Galen {
+    /// A network. `ledger` must have somebody who pays, see [`Ledger::paid_by`], for everything but
+    /// reading.
+    pub fn new(ledger: Ledger, storage: Storage) -> Self {
+        let view = Arc::new(Mutex::new(View::new(&ledger)));
+        Self { ledger, storage, view }
+    }
+
+    /// What an organization does.
+    pub fn organization(&self, identity: Identity) -> Organization {
+        Organization::new(self.clone(), identity)
+    }
+
+    /// What a patient does under one pseudonym.
+    pub fn patient(&self, identity: Identity) -> Patient {
+        Patient::new(self.clone(), identity)
+    }
+
+    /// What somebody does who was granted something.
+    pub fn grantee(&self, identity: Identity) -> Grantee {
+        Grantee::new(self.clone(), identity)
+    }
+
+    /// The ledger.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The content store.
+    pub const fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The history of a chart, compared with its head on chain.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn audit(&self, patient: Address) -> Result<AuditReport, Error> {
+        // The slot is read between two looks at the blocks, so that an entry in between is not
+        // mistaken for a gap.
+        for _ in 0..3 {
+            let slot = self.ledger.chart(patient).await?;
+            let report =
+                self.with_chart(patient, |chart| AuditReport::new(patient, chart, &slot)).await?;
+            if report.complete || self.ledger.chart(patient).await? == slot {
+                return Ok(report);
+            }
+        }
+        Err(Error::Invalid("the chart changes faster than it can be read"))
+    }
+
+    /// Looks at a chart as of the newest block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn with_chart<T>(
+        &self,
+        patient: Address,
+        look: impl FnOnce(&Chart) -> T,
+    ) -> Result<T, Error> {
+        let mut view = self.view.lock().await;
+        view.sync().await?;
+        let nothing = Chart::default();
+        Ok(look(view.chart(patient).unwrap_or(&nothing)))
+    }
+
+    /// Members and former members of the network.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn members(&self) -> Result<Vec<Member>, Error> {
+        let mut view = self.view.lock().await;
+        view.sync().await?;
+        Ok(view.organizations().collect())
+    }
+
+    /// The current key bundle of an id, checked against the hash on the ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoKeys`] if there is none, or the store has another one.
+    pub async fn keys_of(&self, id: Address) -> Result<KeyBundle, Error> {
+        let entry = self.with_chart(id, |chart| chart.keys().last().copied()).await?;
+        let entry = entry.ok_or(Error::NoKeys(id))?;
+        let bytes = self.storage.get(&entry.content, MAX_BUNDLE_LEN).await?;
+        let bundle = KeyBundle::decode(&bytes)?;
+        if bundle.id != id || bundle.id() != entry.bundle {
+            return Err(Error::NoKeys(id));
+        }
+        Ok(bundle)
+    }
+
+    pub(crate) async fn identity_of(&self, id: Address) -> Result<IdentityPublic, Error> {
+        Ok(self.keys_of(id).await?.identity)
+    }
+
+    /// Publishes a bundle that extends the current one of its id.
+    pub(crate) async fn publish(
+        &self,
+        account: &Account,
+        bundle: &KeyBundle,
+    ) -> Result<KeyBundleId, Error> {
+        let id = bundle.id();
+        let current = self.with_chart(account.id(), |chart| chart.keys().last().copied()).await?;
+        let previous = current.map_or_else(KeyBundleId::default, |entry| entry.bundle);
+        if previous == id {
+            return Ok(id);
+        }
+        let content = self.storage.put_bytes(bundle.encode()).await?;
+        let deadline = self.deadline().await?;
+        self.ledger.publish_keys(account, previous, id, content, deadline).await?;
+        Ok(id)
+    }
+
+    /// Last Unix second at which a signature made now holds.
+    pub(crate) async fn deadline(&self) -> Result<u64, ChainError> {
+        Ok(self.ledger.now().await? + SIGNATURE_LIFETIME)
+    }
+
+    pub(crate) const fn id(&self) -> LedgerId {
+        self.ledger.id()
+    }
+
+    pub(crate) fn context(&self, record: &RecordKey, version: &galen_types::Leaf) -> SealContext {
+        SealContext { ledger: self.id(), record: record.id(), commitment: version.commitment }
+    }
+
+    /// Opens the newest content of a version that opens to its commitment.
+    pub(crate) async fn open_version(
+        &self,
+        record: &RecordKey,
+        version: &Version,
+        key: OpenKey<'_>,
+    ) -> Result<(ContentRef, Opened), Error> {
+        let context = self.context(record, &version.leaf);
+        let mut unavailable = None;
+        for ContentEntry { content, .. } in version.contents.iter().rev() {
+            match self.storage.get(content, MAX_RECORD_LEN).await {
+                Ok(sealed) => {
+                    if let Ok(opened) = galen_crypto::open(&sealed, context, key) {
+                        return Ok((*content, opened));
+                    }
+                }
+                Err(error) => unavailable = Some(error),
+            }
+        }
+        Err(unavailable.map_or(Error::DoesNotOpen(context.record), Error::Storage))
+    }
+}
+
+pub(crate) fn fhir_json() -> MediaType {
+    FHIR_JSON.parse().expect("a printable ASCII text of less than 128 bytes")
+}

@@ -1,0 +1,205 @@
+//! What a grantee does: it takes a grant, logs on chain, and only then opens.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::Address;
+use galen_chain::{Sent, typed};
+use galen_crypto::{GrantEnvelope, KeyBundle, OpenKey, Opened, SegmentKey};
+use galen_index::Version;
+use galen_types::{Consent, Purpose, RecordId, RecordKey, Segment};
+
+use crate::{Error, Galen, Identity, patient::u48};
+
+/// Most records that one access transaction names.
+pub const MAX_READS: usize = 64;
+
+/// What a patient granted: the consent and the keys to read under it.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    patient: Address,
+    consent: Consent,
+    keys: BTreeMap<Segment, SegmentKey>,
+    categories: BTreeMap<Segment, u8>,
+}
+
+impl Grant {
+    /// The patient.
+    pub const fn patient(&self) -> Address {
+        self.patient
+    }
+
+    /// The terms.
+    pub const fn consent(&self) -> &Consent {
+        &self.consent
+    }
+
+    /// Index of the category that a granted segment stands for.
+    pub fn category(&self, segment: Segment) -> Option<u8> {
+        self.categories.get(&segment).copied()
+    }
+}
+
+/// A record that was read, after its access was logged.
+#[derive(Clone, Debug)]
+pub struct ReadRecord {
+    /// The record.
+    pub record: RecordKey,
+    /// The document.
+    pub opened: Opened,
+}
+
+/// Somebody who was granted something, on one network.
+#[derive(Clone, Debug)]
+pub struct Grantee {
+    galen: Galen,
+    identity: Identity,
+}
+
+impl Grantee {
+    pub(crate) const fn new(galen: Galen, identity: Identity) -> Self {
+        Self { galen, identity }
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> Address {
+        self.identity.id()
+    }
+
+    /// Publishes the grantee's public key, so that patients can seal to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`], [`Error::Storage`].
+    pub async fn publish_keys(&self) -> Result<(), Error> {
+        let bundle = KeyBundle {
+            id: self.id(),
+            epoch: 0,
+            identity: self.identity.keys.identity().public().clone(),
+            segments: BTreeMap::new(),
+        };
+        self.galen.publish(&self.identity.account, &bundle).await?;
+        Ok(())
+    }
+
+    /// Opens the envelope of a grant and checks who signed it and what it is for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Envelope`] if it is for somebody else, another ledger, or does not fit its consent;
+    /// [`Error::Chain`] if the patient did not sign it.
+    pub async fn accept(&self, envelope: &[u8]) -> Result<Grant, Error> {
+        let envelope = GrantEnvelope::decode(envelope)?;
+        let terms = *envelope.terms();
+        if terms.ledger != self.galen.id() {
+            return Err(Error::Envelope("it is for another ledger"));
+        }
+        if terms.grantee != self.id() {
+            return Err(Error::Envelope("it is for another grantee"));
+        }
+        if self.galen.ledger.now().await? > envelope.deadline {
+            return Err(Error::Envelope("its signature is out of date"));
+        }
+        let message = typed::Envelope {
+            patient: terms.patient,
+            grantee: terms.grantee,
+            consent: terms.consent.0,
+            recipientKey: envelope.recipient_key(),
+            ciphertext: envelope.ciphertext_hash(),
+            deadline: u48(envelope.deadline),
+        };
+        let digest = typed::digest(&message, terms.ledger);
+        self.galen.ledger.require_signed(terms.patient, digest, &envelope.signature).await?;
+        let (consent, segments) = envelope.open(&self.identity.keys.identity())?;
+        if consent.id() != terms.consent || consent.grantee != self.id() {
+            return Err(Error::Envelope("its terms are not those of its consent"));
+        }
+        let categories =
+            segments.iter().map(|granted| (granted.key.segment(), granted.category)).collect();
+        let keys =
+            segments.into_iter().map(|granted| (granted.key.segment(), granted.key)).collect();
+        Ok(Grant { patient: terms.patient, consent, keys, categories })
+    }
+
+    /// Records of the patient that the consent covers, by id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn readable(&self, grant: &Grant) -> Result<Vec<RecordId>, Error> {
+        self.galen
+            .with_chart(grant.patient, |chart| {
+                chart
+                    .records()
+                    .filter(|record| !record.is_retracted())
+                    .filter(|record| grant.consent.segments.contains(record.key.segment))
+                    .map(|record| record.key.id())
+                    .collect()
+            })
+            .await
+    }
+
+    /// Reads records: first every read is logged on chain, where the contract checks grantee,
+    /// segment, purpose and time, then the content is opened.
+    ///
+    /// All or none are logged. The contract decides what is refused; nothing is opened then.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Chain`] with the contract's reason: revoked, another segment, purpose or time.
+    /// - [`Error::NoRecord`], [`Error::DoesNotOpen`].
+    pub async fn read(
+        &self,
+        grant: &Grant,
+        purpose: Purpose,
+        records: &[RecordId],
+    ) -> Result<(Vec<ReadRecord>, Sent), Error> {
+        if records.is_empty() || records.len() > MAX_READS {
+            return Err(Error::Invalid("one call reads 1 to 64 records"));
+        }
+        let found: Result<Vec<(RecordKey, Version)>, Error> = self
+            .galen
+            .with_chart(grant.patient, |chart| {
+                records
+                    .iter()
+                    .map(|id| chart.record(*id).ok_or(Error::NoRecord(*id)))
+                    .map(|record| record.map(|record| (record.key, record.current().clone())))
+                    .collect()
+            })
+            .await?;
+        let found = found?;
+        let keys: Vec<RecordKey> = found.iter().map(|(key, _)| *key).collect();
+        let sent = self.log(grant.patient, &grant.consent, purpose, &keys).await?;
+        let mut read = Vec::new();
+        for (record, version) in found {
+            let key = grant.keys.get(&record.segment);
+            let key = key.ok_or(Error::Envelope("it lacks the key of a granted segment"))?;
+            let opened = self.galen.open_version(&record, &version, OpenKey::Segment(key)).await?.1;
+            read.push(ReadRecord { record, opened });
+        }
+        Ok((read, sent))
+    }
+
+    /// Logs reads on chain without opening anything: the first half of [`Grantee::read`].
+    ///
+    /// The contract decides, also about a consent that is not live.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`] with the contract's reason.
+    pub async fn log(
+        &self,
+        patient: Address,
+        consent: &Consent,
+        purpose: Purpose,
+        records: &[RecordKey],
+    ) -> Result<Sent, Error> {
+        let id = consent.id();
+        let proof = self.galen.with_chart(patient, |chart| chart.consents().tree.proof(id)).await?;
+        let deadline = self.galen.deadline().await?;
+        let ledger = &self.galen.ledger;
+        let account = &self.identity.account;
+        // Without a proof the contract says what is missing.
+        let proof = proof.unwrap_or_default();
+        Ok(ledger.log_access(account, consent, purpose, proof, records, deadline).await?)
+    }
+}

@@ -1,0 +1,310 @@
+//! What an organization does: it publishes keys, learns a patient's segments, proposes and cosigns.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, Bytes};
+use galen_chain::{CosignPolicy, Sent, SignedProposal, typed};
+use galen_crypto::{ContactEnvelope, KeyBundle, MediaType, SealRequest, random_salt, seal_bytes};
+use galen_types::{
+    Commitment, Leaf, LeafKind, Plaintext, ProposalId, RecordId, RecordKey, Segment, VersionId,
+};
+
+use crate::{Error, Galen, Identity, galen::fhir_json, patient::u48};
+
+/// Most leaves of one proposal.
+pub const MAX_LEAVES: usize = 256;
+
+/// One document on its way to a patient.
+#[derive(Clone, Debug)]
+pub struct NewRecord {
+    /// Index of the category, see `galen_fhir::Category`.
+    pub category: u8,
+    /// What the payload is.
+    pub media_type: MediaType,
+    /// The document.
+    pub payload: Plaintext,
+}
+
+impl NewRecord {
+    /// A FHIR document in JSON.
+    pub fn fhir(category: u8, payload: Plaintext) -> Self {
+        Self { category, media_type: fhir_json(), payload }
+    }
+}
+
+impl From<&galen_fhir::Draft<'_>> for NewRecord {
+    fn from(draft: &galen_fhir::Draft<'_>) -> Self {
+        Self::fhir(draft.category().index(), draft.payload())
+    }
+}
+
+/// What an author knows of a patient: the keys to seal to, and which segment stands for which
+/// category. Private to the two of them.
+#[derive(Clone, Debug)]
+pub struct Contact {
+    patient: Address,
+    bundle: KeyBundle,
+    segments: BTreeMap<u8, Segment>,
+}
+
+impl Contact {
+    /// The patient's pseudonym.
+    pub const fn patient(&self) -> Address {
+        self.patient
+    }
+}
+
+/// A proposal that was announced.
+#[derive(Clone, Debug)]
+pub struct Announced {
+    /// Its id.
+    pub proposal: ProposalId,
+    /// What was signed, for whoever settles it.
+    pub signed: SignedProposal,
+    /// Records of its leaves.
+    pub records: Vec<RecordKey>,
+    /// Bytes of sealed content.
+    pub sealed_bytes: u64,
+    /// The transaction.
+    pub sent: Sent,
+}
+
+/// An organization on one network.
+#[derive(Clone, Debug)]
+pub struct Organization {
+    galen: Galen,
+    identity: Identity,
+}
+
+impl Organization {
+    pub(crate) const fn new(galen: Galen, identity: Identity) -> Self {
+        Self { galen, identity }
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> Address {
+        self.identity.id()
+    }
+
+    /// Publishes the organization's public key, so that patients can seal to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`], [`Error::Storage`].
+    pub async fn publish_keys(&self) -> Result<(), Error> {
+        let bundle = KeyBundle {
+            id: self.id(),
+            epoch: 0,
+            identity: self.identity.keys.identity().public().clone(),
+            segments: BTreeMap::new(),
+        };
+        self.galen.publish(&self.identity.account, &bundle).await?;
+        Ok(())
+    }
+
+    /// Opens what a patient sent at first contact.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Envelope`] if it is for somebody else, another ledger, or keys that are no longer
+    /// current; [`Error::Chain`] if the patient did not sign it.
+    pub async fn meet(&self, envelope: &[u8]) -> Result<Contact, Error> {
+        let envelope = ContactEnvelope::decode(envelope)?;
+        let terms = *envelope.terms();
+        if terms.ledger != self.galen.id() {
+            return Err(Error::Envelope("it is for another ledger"));
+        }
+        if terms.author != self.id() {
+            return Err(Error::Envelope("it is for another organization"));
+        }
+        let message = typed::Contact {
+            patient: terms.patient,
+            author: terms.author,
+            bundle: terms.bundle.0,
+            ciphertext: envelope.ciphertext_hash(),
+            deadline: u48(envelope.deadline),
+        };
+        if self.galen.ledger.now().await? > envelope.deadline {
+            return Err(Error::Envelope("its signature is out of date"));
+        }
+        let digest = typed::digest(&message, terms.ledger);
+        self.galen.ledger.require_signed(terms.patient, digest, &envelope.signature).await?;
+        let bundle = self.galen.keys_of(terms.patient).await?;
+        if bundle.id() != terms.bundle {
+            return Err(Error::Envelope("the patient's keys have changed since"));
+        }
+        let segments = envelope.open(&self.identity.keys.identity())?.into_iter().collect();
+        Ok(Contact { patient: terms.patient, bundle, segments })
+    }
+
+    /// Seals documents, keeps them and proposes them to the patient, 256 at a time.
+    ///
+    /// Documents are taken one by one, so that a large input need not be in memory at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSegment`] if the patient named no segment for a category; otherwise as the chain
+    /// and the store say. What was announced before the error stays announced.
+    pub async fn propose(
+        &self,
+        contact: &Contact,
+        records: impl IntoIterator<Item = NewRecord>,
+        policy: &CosignPolicy,
+    ) -> Result<Vec<Announced>, Error> {
+        let mut announced = Vec::new();
+        let mut numbers = BTreeMap::new();
+        let mut batch = Batch::default();
+        for record in records {
+            let segment = contact.segment(record.category)?;
+            let number = self.next_number(&mut numbers, contact.patient, segment).await?;
+            let key = RecordKey { patient: contact.patient, author: self.id(), segment, number };
+            let first = (LeafKind::New, VersionId::default());
+            batch.push(self.seal(contact, key, &record, first).await?, key);
+            if batch.leaves.len() == MAX_LEAVES {
+                announced.push(self.announce(contact, std::mem::take(&mut batch), policy).await?);
+            }
+        }
+        if !batch.leaves.is_empty() {
+            announced.push(self.announce(contact, batch, policy).await?);
+        }
+        Ok(announced)
+    }
+
+    /// Proposes a new version of one of the organization's own records.
+    ///
+    /// The policy must be the one that the version before it was proposed under, or readers will not
+    /// count the amendment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRecord`] if no version of the record stands.
+    pub async fn amend(
+        &self,
+        contact: &Contact,
+        record: RecordId,
+        document: &NewRecord,
+        policy: &CosignPolicy,
+    ) -> Result<Announced, Error> {
+        let current = self
+            .galen
+            .with_chart(contact.patient, |chart| {
+                chart.record(record).map(|record| (record.key, record.current().clone()))
+            })
+            .await?;
+        let (key, current) = current.ok_or(Error::NoRecord(record))?;
+        if key.author != self.id() {
+            return Err(Error::Invalid("only the author of a record amends it"));
+        }
+        if current.policy != policy.hash() {
+            return Err(Error::Invalid("an amendment needs the policy of what it amends"));
+        }
+        if contact.segment(document.category)? != key.segment {
+            return Err(Error::Invalid("a record never changes its segment"));
+        }
+        let mut batch = Batch::default();
+        let place = (LeafKind::Amendment, current.id);
+        batch.push(self.seal(contact, key, document, place).await?, key);
+        self.announce(contact, batch, policy).await
+    }
+
+    /// Signs somebody else's proposal as a cosigner. The signature goes to whoever settles it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoProposal`].
+    pub async fn cosign(&self, patient: Address, proposal: ProposalId) -> Result<Bytes, Error> {
+        let deadline = self
+            .galen
+            .with_chart(patient, |chart| {
+                chart.proposal(proposal).map(|proposal| proposal.event.deadline)
+            })
+            .await?;
+        let deadline = deadline.ok_or(Error::NoProposal(proposal))?;
+        Ok(self.galen.ledger.cosign(&self.identity.account, proposal, deadline).await?)
+    }
+
+    async fn next_number(
+        &self,
+        numbers: &mut BTreeMap<Segment, u64>,
+        patient: Address,
+        segment: Segment,
+    ) -> Result<u64, Error> {
+        let last = match numbers.get(&segment) {
+            Some(last) => Some(*last),
+            None => {
+                let author = self.id();
+                self.galen.with_chart(patient, |chart| chart.last_number(author, segment)).await?
+            }
+        };
+        let next = last.map_or(0, |last| last + 1);
+        numbers.insert(segment, next);
+        Ok(next)
+    }
+
+    async fn seal(
+        &self,
+        contact: &Contact,
+        key: RecordKey,
+        document: &NewRecord,
+        (kind, previous): (LeafKind, VersionId),
+    ) -> Result<(Leaf, u64), Error> {
+        let segment_key = contact.bundle.segments.get(&key.segment);
+        let segment_key = segment_key.ok_or(Error::NoSegment(document.category))?;
+        let request = SealRequest {
+            ledger: self.galen.id(),
+            record: key.id(),
+            epoch: contact.bundle.epoch,
+            salt: random_salt()?,
+            media_type: &document.media_type,
+            identity: Some(&contact.bundle.identity),
+            segment: Some((key.segment, segment_key)),
+        };
+        let (committed, sealed) = seal_bytes(&request, document.payload.expose())?;
+        let len = sealed.len() as u64;
+        let content = self.galen.storage.put_bytes(sealed).await?;
+        let commitment: Commitment = committed.commitment;
+        let (segment, number) = (key.segment, key.number);
+        Ok((Leaf { kind, segment, number, content, commitment, previous }, len))
+    }
+
+    async fn announce(
+        &self,
+        contact: &Contact,
+        batch: Batch,
+        policy: &CosignPolicy,
+    ) -> Result<Announced, Error> {
+        let ledger = &self.galen.ledger;
+        let deadline = self.galen.deadline().await? + PROPOSAL_LIFETIME;
+        let Batch { leaves, records, sealed_bytes } = batch;
+        let account = &self.identity.account;
+        let signed =
+            ledger.sign_proposal(account, contact.patient, &leaves, policy, deadline).await?;
+        let sent = ledger.propose(&signed, &leaves).await?;
+        Ok(Announced { proposal: signed.message.id(), signed, records, sealed_bytes, sent })
+    }
+}
+
+/// Seconds that an author's signature waits for the patient's answer.
+const PROPOSAL_LIFETIME: u64 = 180 * 24 * 3_600;
+
+/// Leaves that will go into one proposal.
+#[derive(Default)]
+struct Batch {
+    leaves: Vec<Leaf>,
+    records: Vec<RecordKey>,
+    sealed_bytes: u64,
+}
+
+impl Batch {
+    fn push(&mut self, (leaf, sealed_bytes): (Leaf, u64), record: RecordKey) {
+        self.leaves.push(leaf);
+        self.records.push(record);
+        self.sealed_bytes += sealed_bytes;
+    }
+}
+
+impl Contact {
+    fn segment(&self, category: u8) -> Result<Segment, Error> {
+        self.segments.get(&category).copied().ok_or(Error::NoSegment(category))
+    }
+}

@@ -1,0 +1,484 @@
+//! What a patient does: publishes keys, meets authors, answers proposals, grants, revokes, reseals.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, Bytes, U256, aliases::U48};
+use galen_chain::{CosignPolicy, Masks, Sent, SignedProposal, typed};
+use galen_crypto::{
+    ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantedSegment, Header, KeyBundle,
+    OpenKey, Opened, Opener, SealRequest, SegmentKey, seal_bytes,
+};
+use galen_fhir::{Category, Document};
+use galen_index::{AuditReport, LeafState, Proposal, Record};
+use galen_types::{
+    Consent, ConsentId, ContentRef, LeafKind, ProposalId, PurposeSet, RecordId, RecordKey, Segment,
+};
+
+use crate::{
+    Error, Galen, Identity,
+    galen::{FHIR_JSON, MAX_RECORD_LEN},
+};
+
+/// The first epoch of segment keys.
+const FIRST_EPOCH: u32 = 1;
+
+/// Most records that one reseal transaction names.
+const MAX_RESEALS: usize = 64;
+
+/// A proposed record that the patient opened and that is what it says.
+#[derive(Clone, Debug)]
+pub struct ProposedRecord {
+    /// Index of the leaf in its proposal.
+    pub index: usize,
+    /// The record.
+    pub record: RecordKey,
+    /// Index of the category that its segment stands for.
+    pub category: u8,
+    /// The document.
+    pub opened: Opened,
+}
+
+/// What a patient lets a grantee do.
+#[derive(Clone, Debug)]
+pub struct GrantRequest {
+    /// Who may read.
+    pub grantee: Address,
+    /// Indexes of the categories.
+    pub categories: Vec<u8>,
+    /// Why they may read.
+    pub purposes: PurposeSet,
+    /// For how many seconds, from the newest block.
+    pub lifetime: u64,
+}
+
+/// A consent that is live, and the message that brings its keys to the grantee.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The terms.
+    pub consent: Consent,
+    /// What the grantee gets: see [`crate::Grantee::accept`]. Only the grantee can open it.
+    pub envelope: Vec<u8>,
+    /// The transaction.
+    pub sent: Sent,
+}
+
+/// A record whose content was sealed anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResealedRecord {
+    /// The record.
+    pub record: RecordId,
+    /// Where its content lay.
+    pub before: ContentRef,
+    /// Where it lies now.
+    pub after: ContentRef,
+}
+
+/// A patient under one pseudonym, on one network.
+#[derive(Clone, Debug)]
+pub struct Patient {
+    galen: Galen,
+    identity: Identity,
+}
+
+impl Patient {
+    pub(crate) const fn new(galen: Galen, identity: Identity) -> Self {
+        Self { galen, identity }
+    }
+
+    /// The pseudonym.
+    pub const fn id(&self) -> Address {
+        self.identity.id()
+    }
+
+    /// Publishes the public keys of the identity and of every category's segment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`], [`Error::Storage`].
+    pub async fn publish_keys(&self) -> Result<(), Error> {
+        self.galen.publish(&self.identity.account, &self.bundle()).await?;
+        Ok(())
+    }
+
+    /// What an author needs to propose records: which segment stands for which category, sealed to
+    /// the author and signed. Give it to the author by any channel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoKeys`] if the author has published none.
+    pub async fn introduce(&self, author: Address) -> Result<Vec<u8>, Error> {
+        let recipient = self.galen.identity_of(author).await?;
+        let map = self.identity.keys.segment_map();
+        let pairs: Vec<(u8, Segment)> =
+            categories().map(|category| (category, map.segment(category))).collect();
+        let terms = ContactTerms {
+            ledger: self.galen.id(),
+            patient: self.id(),
+            author,
+            bundle: self.bundle().id(),
+        };
+        let mut envelope = ContactEnvelope::seal(terms, &recipient, &pairs)?;
+        envelope.deadline = self.galen.deadline().await?;
+        let message = typed::Contact {
+            patient: terms.patient,
+            author,
+            bundle: terms.bundle.0,
+            ciphertext: envelope.ciphertext_hash(),
+            deadline: u48(envelope.deadline),
+        };
+        envelope.signature = self.identity.account.sign(&message, terms.ledger);
+        Ok(envelope.encode())
+    }
+
+    /// Proposals that wait for an answer, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn inbox(&self) -> Result<Vec<Proposal>, Error> {
+        let open = |chart: &galen_index::Chart| {
+            chart.proposals().filter(|proposal| proposal.is_open()).cloned().collect()
+        };
+        self.galen.with_chart(self.id(), open).await
+    }
+
+    /// Opens a proposed record and checks that it is what it says: sealed under the current epoch to
+    /// the patient and to the readers of its segment, committed to on chain, acceptable FHIR of the
+    /// category that the segment stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misproposed`] with the fault; [`Error::Storage`] if the content cannot be had.
+    pub async fn examine(
+        &self,
+        proposal: &Proposal,
+        index: usize,
+    ) -> Result<ProposedRecord, Error> {
+        let event = &proposal.event;
+        let fault = |fault| Error::Misproposed { proposal: event.proposal, index, fault };
+        let leaf = event.leaves.get(index).ok_or_else(|| fault("there is no such leaf"))?;
+        let record = leaf.key(self.id(), event.author);
+        if proposal.states.get(index) != Some(&LeafState::Unconfirmed) {
+            return Err(fault("it was answered before"));
+        }
+        let sealed = self.galen.storage.get(&leaf.content, MAX_RECORD_LEN).await?;
+        let header = Header::parse(&sealed).map_err(|_| fault("its content does not open"))?;
+        if header.epoch() != FIRST_EPOCH {
+            return Err(fault("it is sealed under another epoch than the current one"));
+        }
+        let context = self.galen.context(&record, leaf);
+        // Without this, an author could seal so that the patient reads it and no grantee ever does.
+        let key = self.segment_key(leaf.segment);
+        Opener::new(&header, context, OpenKey::Segment(&key))
+            .map_err(|_| fault("it is not sealed to the readers of its segment"))?;
+        let identity = self.identity.keys.identity();
+        let opened = galen_crypto::open(&sealed, context, OpenKey::Identity(&identity))
+            .map_err(|_| fault("its content does not open"))?;
+        let category = self.identity.keys.segment_map().category(leaf.segment);
+        if opened.media_type.as_str() == FHIR_JSON && leaf.kind != LeafKind::Retraction {
+            check_category(&opened, category).map_err(fault)?;
+        }
+        Ok(ProposedRecord { index, record, category, opened })
+    }
+
+    /// Answers a proposal with one signature. A leaf in neither list stays unconfirmed.
+    ///
+    /// `cosignatures` are those of the policy's cosigners, by cosigner.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoProposal`]; otherwise as the contract says, for example if cosigners are missing.
+    pub async fn answer(
+        &self,
+        proposal: ProposalId,
+        accepted: impl IntoIterator<Item = usize>,
+        rejected: impl IntoIterator<Item = usize>,
+        policy: &CosignPolicy,
+        cosignatures: &BTreeMap<Address, Bytes>,
+    ) -> Result<Sent, Error> {
+        let found = self
+            .galen
+            .with_chart(self.id(), |chart| chart.proposal(proposal).cloned())
+            .await?
+            .ok_or(Error::NoProposal(proposal))?;
+        let signed = signed(&found);
+        let masks = Masks { accepted: mask(accepted), rejected: mask(rejected) };
+        let deadline = self.galen.deadline().await?;
+        let signatures = policy
+            .cosigners
+            .iter()
+            .map(|cosigner| cosignatures.get(cosigner).cloned().unwrap_or_default())
+            .collect();
+        let account = &self.identity.account;
+        let ledger = &self.galen.ledger;
+        Ok(ledger.settle(account, &signed, masks, deadline, policy, signatures).await?)
+    }
+
+    /// Grants a consent in direct mode: the keys of the segments go to the grantee.
+    ///
+    /// From then on nothing but the grantee's honesty makes it log a read before it reads. A grant
+    /// through proxies will not have this limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoKeys`] if the grantee has published none.
+    pub async fn grant(&self, request: &GrantRequest) -> Result<Granted, Error> {
+        let recipient = self.galen.identity_of(request.grantee).await?;
+        let map = self.identity.keys.segment_map();
+        let now = self.galen.ledger.now().await?;
+        let state = self.galen.with_chart(self.id(), |chart| chart.consents().clone()).await?;
+        let consent = Consent {
+            grantee: request.grantee,
+            segments: request.categories.iter().map(|category| map.segment(*category)).collect(),
+            purposes: request.purposes,
+            not_before: now,
+            expiry: now + request.lifetime,
+            // Derived from the version, so that the seed gives it back.
+            salt: self.identity.keys.consent_salt(state.version.into()),
+        };
+        let mut tree = state.tree;
+        tree.insert(consent.id());
+        let deadline = self.galen.deadline().await?;
+        let account = &self.identity.account;
+        let granted = vec![consent.id()];
+        let envelope = self.envelope(&consent, &recipient, deadline)?;
+        let sent = self
+            .galen
+            .ledger
+            .change_consents(account, &tree, Vec::new(), granted, deadline)
+            .await?;
+        Ok(Granted { consent, envelope, sent })
+    }
+
+    /// Revokes a consent. What the grantee has opened cannot be taken back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ConsentNotLive`].
+    pub async fn revoke(&self, consent: ConsentId) -> Result<Sent, Error> {
+        let state = self.galen.with_chart(self.id(), |chart| chart.consents().clone()).await?;
+        let mut tree = state.tree;
+        if !tree.remove(consent) {
+            return Err(Error::ConsentNotLive(consent));
+        }
+        let deadline = self.galen.deadline().await?;
+        let account = &self.identity.account;
+        let ledger = &self.galen.ledger;
+        Ok(ledger.change_consents(account, &tree, vec![consent], Vec::new(), deadline).await?)
+    }
+
+    /// Opens a record of the patient's own chart. Needs no log: it is theirs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRecord`], [`Error::DoesNotOpen`].
+    pub async fn open(&self, record: RecordId) -> Result<Opened, Error> {
+        let record = self.record(record).await?;
+        Ok(self.open_current(&record).await?.1)
+    }
+
+    /// Records that were read since their content was last sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn accessed(&self) -> Result<Vec<RecordId>, Error> {
+        self.galen
+            .with_chart(self.id(), |chart| {
+                let mut ids: Vec<RecordId> = chart
+                    .accesses()
+                    .iter()
+                    .filter(|access| {
+                        chart.record(access.event.record).is_some_and(|record| {
+                            let contents = &record.current().contents;
+                            contents.last().is_some_and(|content| content.at < access.at)
+                        })
+                    })
+                    .map(|access| access.event.record)
+                    .collect();
+                ids.sort_unstable();
+                ids.dedup();
+                ids
+            })
+            .await
+    }
+
+    /// Seals the content of records anew under new data keys, checks it, announces it, and only then
+    /// removes the old content. The plaintext and its commitment stay the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRecord`], [`Error::DoesNotOpen`]; what was announced before stays.
+    pub async fn reseal(
+        &self,
+        records: &[RecordId],
+    ) -> Result<(Vec<ResealedRecord>, Vec<Sent>), Error> {
+        let mut by_author: BTreeMap<Address, Vec<RecordId>> = BTreeMap::new();
+        for id in records {
+            by_author.entry(self.record(*id).await?.key.author).or_default().push(*id);
+        }
+        let (mut resealed, mut sent) = (Vec::new(), Vec::new());
+        for (author, ids) in by_author {
+            for batch in ids.chunks(MAX_RESEALS) {
+                let mut items = Vec::new();
+                for id in batch {
+                    items.push(self.seal_anew(*id).await?);
+                }
+                let deadline = self.galen.deadline().await?;
+                let account = &self.identity.account;
+                let ledger = &self.galen.ledger;
+                sent.push(ledger.reseal(account, self.id(), author, &items, deadline).await?);
+                for (key, after, before) in items {
+                    self.galen.storage.remove(&before).await?;
+                    resealed.push(ResealedRecord { record: key.id(), before, after });
+                }
+            }
+        }
+        Ok((resealed, sent))
+    }
+
+    /// What happened to the chart, and whether the chain says that this is all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn audit(&self) -> Result<AuditReport, Error> {
+        self.galen.audit(self.id()).await
+    }
+
+    /// Name of the category that a segment of this pseudonym stands for.
+    pub fn category(&self, segment: Segment) -> u8 {
+        self.identity.keys.segment_map().category(segment)
+    }
+
+    fn bundle(&self) -> KeyBundle {
+        let map = self.identity.keys.segment_map();
+        KeyBundle {
+            id: self.id(),
+            epoch: FIRST_EPOCH,
+            identity: self.identity.keys.identity().public().clone(),
+            segments: categories()
+                .map(|category| map.segment(category))
+                .map(|segment| (segment, self.segment_key(segment).public()))
+                .collect(),
+        }
+    }
+
+    fn segment_key(&self, segment: Segment) -> SegmentKey {
+        self.identity.keys.segment(segment, FIRST_EPOCH)
+    }
+
+    fn envelope(
+        &self,
+        consent: &Consent,
+        recipient: &galen_crypto::IdentityPublic,
+        deadline: u64,
+    ) -> Result<Vec<u8>, Error> {
+        let terms = GrantTerms {
+            ledger: self.galen.id(),
+            patient: self.id(),
+            grantee: consent.grantee,
+            consent: consent.id(),
+            epoch: FIRST_EPOCH,
+        };
+        let map = self.identity.keys.segment_map();
+        let segments: Vec<GrantedSegment> = consent
+            .segments
+            .iter()
+            .map(|segment| GrantedSegment {
+                category: map.category(segment),
+                key: self.segment_key(segment),
+            })
+            .collect();
+        let mut envelope = GrantEnvelope::seal(terms, recipient, consent, &segments)?;
+        envelope.deadline = deadline;
+        let message = typed::Envelope {
+            patient: terms.patient,
+            grantee: terms.grantee,
+            consent: terms.consent.0,
+            recipientKey: envelope.recipient_key(),
+            ciphertext: envelope.ciphertext_hash(),
+            deadline: u48(deadline),
+        };
+        envelope.signature = self.identity.account.sign(&message, terms.ledger);
+        Ok(envelope.encode())
+    }
+
+    async fn record(&self, id: RecordId) -> Result<Record, Error> {
+        let record = self.galen.with_chart(self.id(), |chart| chart.record(id).cloned()).await?;
+        record.ok_or(Error::NoRecord(id))
+    }
+
+    async fn open_current(&self, record: &Record) -> Result<(ContentRef, Opened), Error> {
+        let identity = self.identity.keys.identity();
+        let key = OpenKey::Identity(&identity);
+        self.galen.open_version(&record.key, record.current(), key).await
+    }
+
+    /// New content for a record: made, kept, read back and opened as its readers will.
+    async fn seal_anew(&self, id: RecordId) -> Result<(RecordKey, ContentRef, ContentRef), Error> {
+        let record = self.record(id).await?;
+        let (before, opened) = self.open_current(&record).await?;
+        let identity = self.identity.keys.identity();
+        let segment = record.key.segment;
+        let segment_key = self.segment_key(segment);
+        let request = SealRequest {
+            ledger: self.galen.id(),
+            record: id,
+            epoch: FIRST_EPOCH,
+            salt: opened.salt,
+            media_type: &opened.media_type,
+            identity: Some(identity.public()),
+            segment: Some((segment, &segment_key.public())),
+        };
+        let (_, sealed) = seal_bytes(&request, opened.payload.expose())?;
+        let after = self.galen.storage.put_bytes(sealed).await?;
+        let stored = self.galen.storage.get(&after, MAX_RECORD_LEN).await?;
+        let context = self.galen.context(&record.key, &record.current().leaf);
+        let again = galen_crypto::open(&stored, context, OpenKey::Segment(&segment_key))?;
+        if again.payload != opened.payload {
+            return Err(Error::DoesNotOpen(id));
+        }
+        Ok((record.key, after, before))
+    }
+}
+
+/// What a proposal's event says was signed.
+fn signed(proposal: &Proposal) -> SignedProposal {
+    let event = &proposal.event;
+    SignedProposal {
+        message: typed::Proposal {
+            patient: event.patient,
+            author: event.author,
+            rotations: event.rotations,
+            count: u16::try_from(event.leaves.len()).unwrap_or(u16::MAX),
+            deadline: u48(event.deadline),
+            policy: event.policy,
+            leaves: event.leaves.iter().map(typed::Leaf::from).collect(),
+        },
+        signature: event.signature.clone(),
+    }
+}
+
+/// A document must be acceptable FHIR and belong, whole, to the category of its segment.
+fn check_category(opened: &Opened, category: u8) -> Result<(), &'static str> {
+    let document = Document::read(opened.payload.expose())
+        .map_err(|_| "its document is not acceptable FHIR")?;
+    let fits = document.split().iter().all(|draft| draft.category().index() == category);
+    if fits { Ok(()) } else { Err("its document belongs to another category than its segment") }
+}
+
+fn categories() -> impl Iterator<Item = u8> {
+    (0..=u8::MAX).filter(|index| Category::from_index(*index).is_some())
+}
+
+fn mask(indexes: impl IntoIterator<Item = usize>) -> U256 {
+    indexes.into_iter().fold(U256::ZERO, |mut mask, index| {
+        mask.set_bit(index, true);
+        mask
+    })
+}
+
+pub(crate) fn u48(seconds: u64) -> U48 {
+    U48::saturating_from(seconds)
+}
