@@ -365,9 +365,11 @@ impl Pair {
         if plan.nonce_shift > 0 {
             let error = ours.unwrap_err().message;
             assert!(error.starts_with("nonce too high"), "{error}");
-            let receipt =
-                self.anvil.request("eth_getTransactionReceipt", &json!([theirs.unwrap()]));
+            let hash = theirs.unwrap();
+            let receipt = self.anvil.request("eth_getTransactionReceipt", &json!([hash]));
             assert_eq!(receipt, Ok(Value::Null));
+            // Else the next one with this nonce would have to pay more than it.
+            self.anvil.request("anvil_dropTransaction", &json!([hash])).unwrap();
             *self.counts.entry((plan.what, "refused")).or_default() += 1;
             return None;
         }
