@@ -1,5 +1,5 @@
 //! The public face of the crate, against itself, against a second implementation, and against vectors.
-#![allow(clippy::cast_possible_truncation, reason = "test data")]
+#![allow(clippy::cast_possible_truncation, clippy::unwrap_used, reason = "test data and helpers")]
 
 #[path = "crypto/fixture.rs"]
 mod fixture;

@@ -124,14 +124,18 @@ impl Opener {
     /// - [`Error::Read`], [`Error::Write`]: the caller's source or sink failed.
     pub fn open_to(&self, mut source: impl Read, mut sink: impl Write) -> Result<Manifest, Error> {
         let mut this = Zeroizing::new(vec![0; SEALED_BLOCK_LEN]);
-        let mut next = Zeroizing::new(vec![0; SEALED_BLOCK_LEN]);
+        // Grows once a second block is there; most records have one.
+        let mut next = Zeroizing::new(Vec::new());
         let mut unpacker = Unpacker::default();
         let mut place = 0;
         let mut len = read_full(&mut source, &mut this)?;
         loop {
             // Whether a full block is the last one shows in what follows it.
-            let next_len =
-                if len < SEALED_BLOCK_LEN { 0 } else { read_full(&mut source, &mut next)? };
+            let mut next_len = 0;
+            if len == SEALED_BLOCK_LEN {
+                next.resize(SEALED_BLOCK_LEN, 0);
+                next_len = read_full(&mut source, &mut next)?;
+            }
             let last = next_len == 0;
             let plaintext = self.cipher.open(place, last, &mut this[..len])?;
             let payload = unpacker.unpack(plaintext)?;

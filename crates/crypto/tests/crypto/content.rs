@@ -63,19 +63,12 @@ proptest! {
 fn a_second_implementation_seals_what_opens() {
     for len in [0, 5, 65_469, 65_470, 200_000] {
         let bytes = payload(len);
-        let context = SealContext {
-            commitment: forge::commitment(&bytes),
-            ..context_of(&FIXTURE.seal(b"").0)
-        };
+        let context = SealContext { commitment: forge::commitment(&bytes), ..FIXTURE.seal(b"").0 };
         let sealed = forge::honest(&context, &bytes);
         let opened = open(&sealed, context, OpenKey::Data(&forge::data_key())).unwrap();
         assert_eq!(opened.payload.expose(), bytes, "{len}");
         assert_eq!(opened.media_type.as_str(), forge::MEDIA_TYPE);
     }
-}
-
-fn context_of(context: &SealContext) -> SealContext {
-    *context
 }
 
 #[test]
@@ -189,8 +182,8 @@ fn callers_mistakes_are_named() {
     let header = Header::parse(&sealed).unwrap();
     let opener = Opener::new(&header, context, OpenKey::Identity(&FIXTURE.identity)).unwrap();
     assert!(matches!(opener.open_to(Broken, io::sink()), Err(Error::Read(_))));
-    let mut no_room: &mut [u8] = &mut [];
-    assert!(matches!(opener.open_to(&sealed[4096..], &mut no_room), Err(Error::Write(_))));
+    let no_room: &mut [u8] = &mut [];
+    assert!(matches!(opener.open_to(&sealed[4096..], no_room), Err(Error::Write(_))));
 }
 
 /// 256 MiB through a pipe of buffers: the peak of the process grows by far less.

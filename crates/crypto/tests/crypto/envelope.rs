@@ -1,1 +1,170 @@
-//! placeholder
+//! Envelopes open for their recipient, in their place, and nowhere else.
+
+use alloy_primitives::{Address, B256, keccak256};
+use galen_crypto::{
+    ContactEnvelope, ContactTerms, Error, GrantEnvelope, GrantTerms, GrantedSegment, IdentityKey,
+    OpenError, OpenKey, RootSeed, envelope::MAX_ENVELOPE_LEN, open,
+};
+use galen_types::{Consent, KeyBundleId, Purpose, Salt, Segment};
+
+use crate::fixture::{EPOCH, FIXTURE, SEGMENT};
+
+fn grantee() -> IdentityKey {
+    RootSeed::from_bytes([0x77; 32]).pseudonym(Address::repeat_byte(0x78)).identity()
+}
+
+fn consent() -> Consent {
+    Consent {
+        grantee: Address::repeat_byte(0x78),
+        segments: [Segment(3), SEGMENT].into_iter().collect(),
+        purposes: [Purpose::Treatment].into_iter().collect(),
+        not_before: 1_700_000_000,
+        expiry: 1_800_000_000,
+        salt: Salt(B256::repeat_byte(0x79)),
+    }
+}
+
+fn grant_terms() -> GrantTerms {
+    GrantTerms {
+        ledger: FIXTURE.ledger,
+        patient: FIXTURE.keys.id(),
+        grantee: Address::repeat_byte(0x78),
+        consent: consent().id(),
+        epoch: EPOCH,
+    }
+}
+
+fn granted(segments: &[u8]) -> Vec<GrantedSegment> {
+    let granted = |n: &u8| GrantedSegment {
+        category: n.wrapping_add(100),
+        key: FIXTURE.keys.segment(Segment(*n), EPOCH),
+    };
+    segments.iter().map(granted).collect()
+}
+
+fn contact_terms() -> ContactTerms {
+    ContactTerms {
+        ledger: FIXTURE.ledger,
+        patient: FIXTURE.keys.id(),
+        author: Address::repeat_byte(0x78),
+        bundle: KeyBundleId(B256::repeat_byte(0x7a)),
+    }
+}
+
+#[test]
+fn a_grantee_reads_records_with_the_keys_of_an_envelope() {
+    let key = grantee();
+    let mut envelope = GrantEnvelope::seal(
+        grant_terms(),
+        key.public(),
+        &consent(),
+        &granted(&[200, SEGMENT.0, 3]),
+    )
+    .unwrap();
+    envelope.deadline = 1_800_000_000;
+    envelope.signature = vec![9; 65].into();
+    let received = GrantEnvelope::decode(&envelope.encode()).unwrap();
+    assert_eq!(received, envelope);
+    assert_eq!(received.terms(), &grant_terms());
+    assert_eq!(received.recipient_key(), keccak256(key.public().as_bytes()));
+    assert_eq!(received.ciphertext_hash(), envelope.ciphertext_hash());
+    let (opened_consent, keys) = received.open(&key).unwrap();
+    assert_eq!(opened_consent, consent());
+    let found: Vec<_> = keys.iter().map(|one| (one.key.segment().0, one.category)).collect();
+    assert_eq!(found, [(3, 103), (42, 142), (200, 44)]);
+
+    let (context, sealed) = FIXTURE.seal(b"glucose 7.1");
+    let opened = open(&sealed, context, OpenKey::Segment(&keys[1].key)).unwrap();
+    assert_eq!(opened.payload.expose(), b"glucose 7.1");
+    assert_eq!(open(&sealed, context, OpenKey::Segment(&keys[0].key)), Err(OpenError));
+}
+
+#[test]
+fn every_changed_bit_of_a_grant_is_refused_or_leaves_the_secret_part_alone() {
+    let key = grantee();
+    let envelope =
+        GrantEnvelope::seal(grant_terms(), key.public(), &consent(), &granted(&[1])).unwrap();
+    let text = envelope.encode();
+    let tail = text.len() - 4;
+    for bit in (0..260 * 8).chain((260 * 8..text.len() * 8).step_by(37)) {
+        let mut changed = text.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let Ok(changed) = GrantEnvelope::decode(&changed) else { continue };
+        // Only deadline and signature, the last bytes, are not bound to the ciphertext.
+        assert!(changed.open(&key).is_err() || bit / 8 >= tail, "bit {bit}");
+    }
+}
+
+#[test]
+fn envelopes_open_for_nobody_else() {
+    let key = grantee();
+    let grant =
+        GrantEnvelope::seal(grant_terms(), key.public(), &consent(), &granted(&[1])).unwrap();
+    let contact = ContactEnvelope::seal(contact_terms(), key.public(), &[(1, Segment(2))]).unwrap();
+    for stranger in [&FIXTURE.identity, &IdentityKey::from_seed(&[5; 32])] {
+        assert_eq!(grant.open(stranger).err(), Some(OpenError));
+        assert_eq!(contact.open(stranger), Err(OpenError));
+    }
+    assert!(ContactEnvelope::decode(&grant.encode()).is_err());
+    assert!(GrantEnvelope::decode(&contact.encode()).is_err());
+}
+
+#[test]
+fn contact_envelopes_carry_a_part_of_the_map() {
+    let key = grantee();
+    let map = FIXTURE.keys.segment_map();
+    let pairs: Vec<_> = [9_u8, 2, 255].map(|category| (category, map.segment(category))).into();
+    let mut envelope = ContactEnvelope::seal(contact_terms(), key.public(), &pairs).unwrap();
+    envelope.signature = vec![1; 4096].into();
+    let received = ContactEnvelope::decode(&envelope.encode()).unwrap();
+    assert_eq!(received.terms(), &contact_terms());
+    assert_eq!(received.recipient_key(), key.public().hash());
+    assert_eq!(received.ciphertext_hash(), envelope.ciphertext_hash());
+    assert_eq!(received.open(&key).unwrap(), [2, 9, 255].map(|c| (c, map.segment(c))));
+    envelope.signature = vec![1; 4097].into();
+    assert!(ContactEnvelope::decode(&envelope.encode()).is_err());
+}
+
+#[test]
+fn the_length_tells_little_of_how_much_is_granted() {
+    let key = grantee();
+    let len = |count: u8| {
+        let segments: Vec<u8> = (0..count).collect();
+        let envelope =
+            GrantEnvelope::seal(grant_terms(), key.public(), &consent(), &granted(&segments));
+        envelope.unwrap().encode().len()
+    };
+    assert_eq!(len(1), len(12));
+    assert_eq!(len(30), len(50));
+    let all: Vec<u8> = (0..=255).collect();
+    let envelope =
+        GrantEnvelope::seal(grant_terms(), key.public(), &consent(), &granted(&all)).unwrap();
+    assert!(envelope.encode().len() + 4096 < MAX_ENVELOPE_LEN);
+    let received = GrantEnvelope::decode(&envelope.encode()).unwrap();
+    assert_eq!(received.open(&key).unwrap().1.len(), 256);
+}
+
+#[test]
+fn nonsense_is_not_sealed() {
+    let key = grantee();
+    let seal = |segments: &[GrantedSegment]| {
+        GrantEnvelope::seal(grant_terms(), key.public(), &consent(), segments).unwrap_err()
+    };
+    assert!(matches!(seal(&[]), Error::Terms { .. }));
+    assert!(matches!(seal(&granted(&[1, 2, 1])), Error::Terms { .. }));
+    let other = GrantedSegment { category: 0, key: FIXTURE.keys.segment(SEGMENT, EPOCH + 1) };
+    assert!(matches!(seal(&[other]), Error::Terms { .. }));
+    for other in
+        [Consent { expiry: 1, ..consent() }, Consent { grantee: Address::ZERO, ..consent() }]
+    {
+        let sealed = GrantEnvelope::seal(grant_terms(), key.public(), &other, &granted(&[1]));
+        assert!(matches!(sealed, Err(Error::Terms { .. })));
+    }
+    let contact = |pairs: &[(u8, Segment)]| {
+        ContactEnvelope::seal(contact_terms(), key.public(), pairs).unwrap_err()
+    };
+    let (a, b) = (Segment(1), Segment(2));
+    for pairs in [&[][..], &[(1, a), (1, b)], &[(1, a), (2, a)], &[(1, a), (1, a)]] {
+        assert!(matches!(contact(pairs), Error::Terms { .. }));
+    }
+}
