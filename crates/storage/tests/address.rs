@@ -79,7 +79,7 @@ fn content(len: usize, seed: u8) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// However the bytes arrive, and whatever lies near a border of the tree.
     #[test]
