@@ -30,6 +30,14 @@ impl Weakest {
         open(sealed, self.context, OpenKey::Data(&self.key))
     }
 
+    /// The steps of opening up to the first block, without the buffers of a stream.
+    fn opens_first_block(&self, sealed: &[u8]) -> bool {
+        Header::parse(sealed)
+            .and_then(|header| Opener::new(&header, self.context, OpenKey::Data(&self.key)))
+            .and_then(|opener| opener.layout(&sealed[4096..]))
+            .is_ok()
+    }
+
     /// Refuses, and what a streaming reader got before is a prefix of the true payload, in whole
     /// blocks, of no block at or after the first bad one.
     fn assert_refused(&self, sealed: &[u8], first_bad_block: usize, what: &str) {
@@ -51,10 +59,13 @@ fn every_flipped_bit_of_the_header_is_refused() {
     let mut sealed = weakest.sealed.clone();
     for bit in 0..4096 * 8 {
         sealed[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(weakest.open(&sealed), Err(OpenError), "bit {bit}");
+        assert!(!weakest.opens_first_block(&sealed), "bit {bit}");
+        if bit % 23 == 0 {
+            assert_eq!(weakest.open(&sealed), Err(OpenError), "bit {bit}");
+        }
         sealed[bit / 8] ^= 1 << (bit % 8);
     }
-    assert!(weakest.open(&sealed).is_ok());
+    assert!(weakest.opens_first_block(&sealed) && weakest.open(&sealed).is_ok());
 }
 
 #[test]
