@@ -106,8 +106,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn padme_keeps_the_figures_of_its_paper() {
-        // Lengths and padded lengths worked by hand from the definition.
+    fn padme_follows_its_definition() {
+        // Worked by hand from the definition.
         for (len, padded) in [
             (42, 44),
             (44, 44),
