@@ -52,7 +52,8 @@ impl Account {
         self.signer.address()
     }
 
-    /// Signs typed data under a ledger's domain: 65 bytes, `r‖s‖v`, deterministic (RFC 6979).
+    /// Signs typed data under a ledger's domain: deterministic (RFC 6979), 64 bytes in the form of
+    /// ERC-2098, which costs less calldata than `r‖s‖v`.
     pub fn sign<T: SolStruct>(&self, message: &T, ledger: LedgerId) -> Bytes {
         self.sign_digest(typed::digest(message, ledger))
     }
@@ -61,7 +62,7 @@ impl Account {
     pub fn sign_digest(&self, digest: B256) -> Bytes {
         let signature =
             self.signer.sign_hash_sync(&digest).expect("a local key signs every digest");
-        signature.as_bytes().into()
+        signature.as_erc2098().into()
     }
 
     /// The key, for a wallet that pays gas.

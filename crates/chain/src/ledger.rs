@@ -310,8 +310,12 @@ impl Ledger {
         signature: &Bytes,
     ) -> Result<(), ChainError> {
         let controller = self.participant(id).await?.controller;
-        let recovered = Signature::from_raw(signature)
-            .ok()
+        let parsed = match signature.len() {
+            64 => Some(Signature::from_erc2098(signature)),
+            65 => Signature::from_raw(signature).ok(),
+            _ => None,
+        };
+        let recovered = parsed
             .filter(|signature| signature.normalize_s().is_none())
             .and_then(|signature| signature.recover_address_from_prehash(&digest).ok());
         if recovered == Some(controller) {
@@ -539,6 +543,31 @@ impl Ledger {
         self.send(self.contract.changeConsents(change, signature)).await
     }
 
+    /// The reads of one patient's records under one consent, as the contract takes them.
+    pub fn access_call(
+        &self,
+        grantee: Address,
+        consent: &Consent,
+        purpose: Purpose,
+        proof: Vec<B256>,
+        records: &[RecordKey],
+    ) -> Result<HealthLedger::Access, ChainError> {
+        let patient = records
+            .first()
+            .map(|record| record.patient)
+            .filter(|patient| records.iter().all(|record| record.patient == *patient))
+            .ok_or(ChainError::Invalid("an access names records of one patient"))?;
+        Ok(HealthLedger::Access {
+            patient,
+            grantee,
+            segments: consent.segments.0,
+            terms: access_terms(consent, purpose),
+            salt: consent.salt.0,
+            proof,
+            records: records.iter().map(record_word).collect(),
+        })
+    }
+
     /// Logs reads of one patient's records under one consent, signed by the grantee.
     pub async fn log_access(
         &self,
@@ -549,31 +578,17 @@ impl Ledger {
         records: &[RecordKey],
         deadline: u64,
     ) -> Result<Sent, ChainError> {
-        let patient = records
-            .first()
-            .map(|record| record.patient)
-            .filter(|patient| records.iter().all(|record| record.patient == *patient))
-            .ok_or(ChainError::Invalid("an access names records of one patient"))?;
-        let words: Vec<U256> = records.iter().map(record_word).collect();
+        let access = self.access_call(grantee.id(), consent, purpose, proof, records)?;
         let message = typed::Access {
-            patient,
+            patient: access.patient,
             grantee: grantee.id(),
             rotations: self.participant(grantee.id()).await?.rotations,
             purpose: purpose.bit(),
             consent: consent.id().0,
-            records: words.clone(),
+            records: access.records.clone(),
             deadline: U48::from(deadline),
         };
         let signature = grantee.sign(&message, self.id);
-        let access = HealthLedger::Access {
-            patient,
-            grantee: grantee.id(),
-            segments: consent.segments.0,
-            terms: access_terms(consent, purpose),
-            salt: consent.salt.0,
-            proof,
-            records: words,
-        };
         self.send(self.contract.logAccessBySig(access, message.deadline, signature)).await
     }
 
@@ -605,12 +620,24 @@ impl Ledger {
             deadline: U48::from(deadline),
         };
         let signature = signer.sign(&message, self.id);
+        if let [(record, content, previous)] = items {
+            let header = reseal_header(record, content)
+                | U256::from(by_author) << 88
+                | U256::from(message.deadline) << 96;
+            let call = self.contract.reseal(
+                patient,
+                author,
+                header,
+                content.digest,
+                previous.digest,
+                signature,
+            );
+            return self.send(call).await;
+        }
         let items = items
             .iter()
             .map(|(record, content, previous)| HealthLedger::Reseal {
-                header: U256::from(record.number)
-                    | U256::from(record.segment.0) << 64
-                    | U256::from(content.store as u8) << 80,
+                header: reseal_header(record, content),
                 content: content.digest,
                 previous: previous.digest,
             })
@@ -670,4 +697,11 @@ fn access_terms(consent: &Consent, purpose: Purpose) -> U256 {
         | U256::from(U48::saturating_from(consent.not_before)) << 16
         | U256::from(U48::saturating_from(consent.expiry)) << 64
         | U256::from(consent.purposes.0) << 112
+}
+
+/// Bits 0..64 number, 64..72 segment, 80..88 store of the new content.
+fn reseal_header(record: &RecordKey, content: &ContentRef) -> U256 {
+    U256::from(record.number)
+        | U256::from(record.segment.0) << 64
+        | U256::from(content.store as u8) << 80
 }
