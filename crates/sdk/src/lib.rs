@@ -9,6 +9,86 @@
 //! | [`Grantee`] | takes a grant, logs each read on chain, and only then opens |
 //!
 //! Everything is signed by its author and sent by whoever pays, so that a patient needs no gas.
+//!
+//! The whole story, on embedded parts:
+//!
+//! ```
+//! use alloy_primitives::{B256, U256};
+//! use galen_chain::{Account, CosignPolicy, Ledger, deploy};
+//! use galen_crypto::RootSeed;
+//! use galen_devchain::{Config, DevChain};
+//! use galen_fhir::{Category, Document};
+//! use galen_sdk::{Galen, GrantRequest, Identity, NewRecord};
+//! use galen_storage::Storage;
+//! use galen_types::{ErrorKind, Purpose};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!
+//! // A network: a chain, a ledger founded by one hospital, a content store, somebody who pays gas.
+//! let identity = || Ok::<_, galen_crypto::Error>(Identity::new(Account::random(), &RootSeed::generate()?));
+//! let (relayer, hospital) = (Account::random(), identity()?);
+//! let accounts = vec![(relayer.controller(), U256::from(10).pow(U256::from(18)))];
+//! let chain = DevChain::in_memory(Config { accounts, ..Config::default() });
+//! let founded = deploy(chain.provider(), &relayer, &[hospital.id()], B256::ZERO).await?;
+//! let ledger = Ledger::connect(chain.provider(), founded.ledger, founded.block).await?;
+//! let directory = tempfile::tempdir()?;
+//! let galen = Galen::new(ledger.paid_by(&relayer), Storage::local(directory.path()).await?);
+//!
+//! // Keys are published; the patient tells the hospital which segment stands for which category.
+//! let hospital = galen.organization(hospital);
+//! let (patient, insurer) = (galen.patient(identity()?), galen.grantee(identity()?));
+//! hospital.publish_keys().await?;
+//! patient.publish_keys().await?;
+//! insurer.publish_keys().await?;
+//! let contact = hospital.meet(&patient.introduce(hospital.id()).await?).await?;
+//!
+//! // The hospital seals and proposes; the patient examines and accepts with one signature.
+//! let fhir = br#"{"resourceType":"Bundle","type":"collection","entry":[
+//!     {"resource":{"resourceType":"Condition","subject":{"display":"somebody"}}},
+//!     {"resource":{"resourceType":"Coverage","status":"active","beneficiary":{"display":"somebody"},
+//!         "payor":[{"display":"an insurer"}]}}]}"#;
+//! let document = Document::read(fhir)?;
+//! let drafts = document.split();
+//! let nobody_else = CosignPolicy::default();
+//! hospital.propose(&contact, drafts.iter().map(NewRecord::from), &nobody_else).await?;
+//! for proposal in patient.inbox().await? {
+//!     let leaves = 0..proposal.event.leaves.len();
+//!     for index in leaves.clone() {
+//!         patient.examine(&proposal, index).await?;
+//!     }
+//!     let id = proposal.event.proposal;
+//!     patient.answer(id, leaves, [], &nobody_else, &Default::default()).await?;
+//! }
+//!
+//! // The insurer may read bills for a week. Each read is logged before the content is opened.
+//! let granted = patient
+//!     .grant(&GrantRequest {
+//!         grantee: insurer.id(),
+//!         categories: vec![Category::Billing.index()],
+//!         purposes: [Purpose::Payment].into_iter().collect(),
+//!         lifetime: 7 * 24 * 3_600,
+//!     })
+//!     .await?;
+//! let grant = insurer.accept(&granted.envelope).await?;
+//! let bills = insurer.readable(&grant).await?;
+//! let (read, _) = insurer.read(&grant, Purpose::Payment, &bills).await?;
+//! assert_eq!(read.len(), 1);
+//! assert_eq!(read[0].opened.payload, drafts.iter().find(|d| d.category() == Category::Billing).unwrap().payload());
+//!
+//! // What was read gets a new key and a new address.
+//! let (resealed, _) = patient.reseal(&patient.accessed().await?).await?;
+//! assert_ne!(resealed[0].before, resealed[0].after);
+//!
+//! // After revocation the contract refuses, and the history accounts for every read.
+//! patient.revoke(granted.consent.id()).await?;
+//! let refused = insurer.read(&grant, Purpose::Payment, &bills).await.unwrap_err();
+//! assert_eq!(refused.kind(), ErrorKind::Denied);
+//! let audit = patient.audit().await?;
+//! assert!(audit.complete);
+//! assert_eq!(audit.accesses, 1);
+//! # Ok(())
+//! # }
+//! ```
 
 mod error;
 mod galen;
