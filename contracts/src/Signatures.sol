@@ -66,10 +66,11 @@ abstract contract Signatures is ISignatures, EIP712 {
         // At most one word of the answer is copied: a high-level call copies all that a hostile wallet
         // returns, 450 KB within its gas, and pays once more what the wallet paid.
         assembly ("memory-safe") {
-            answered := and(
-                staticcall(ERC1271_GAS, signer, add(question, 0x20), mload(question), 0x00, 0x20),
-                gt(returndatasize(), 0x1f)
+            answered := staticcall(
+                ERC1271_GAS, signer, add(question, 0x20), mload(question), 0x00, 0x20
             )
+            // A shorter answer leaves what stood there before.
+            answered := and(answered, gt(returndatasize(), 0x1f))
             answer := mload(0x00)
         }
         return answered && answer == bytes32(ERC1271_MAGIC);

@@ -12,9 +12,11 @@ import {
     Leaf,
     Policy,
     Proposal,
-    Reseal
+    Reseal,
+    Status
 } from "../src/Types.sol";
 import {Change, Digests, Terms} from "./Digests.sol";
+import {MultiSigWallet} from "./Wallets.sol";
 
 /// @notice A ledger with three organizations, a patient and the people around them.
 abstract contract Base is Test {
@@ -38,12 +40,21 @@ abstract contract Base is Test {
     Person internal other;
     address internal relayer = makeAddr("relayer");
 
+    /// @dev A 2-of-3 wallet and its owners, ascending.
+    Person internal wallet;
+    Person[3] internal owner;
+
     function setUp() public virtual {
         vm.warp(START);
         org[0] = _person("org 0");
         org[1] = _person("org 1");
         org[2] = _person("org 2");
-        _sortOrgs();
+        _sort(org);
+        owner[0] = _person("owner 0");
+        owner[1] = _person("owner 1");
+        owner[2] = _person("owner 2");
+        _sort(owner);
+        wallet.id = address(new MultiSigWallet([owner[0].id, owner[1].id, owner[2].id]));
         patient = _person("patient");
         grantee = _person("grantee");
         other = _person("other");
@@ -62,13 +73,13 @@ abstract contract Base is Test {
         (p.id, p.key) = makeAddrAndKey(name);
     }
 
-    function _sortOrgs() private {
+    function _sort(Person[3] storage people) private {
         for (uint256 i; i < 2; ++i) {
             for (uint256 j; j < 2 - i; ++j) {
-                if (org[j].id > org[j + 1].id) {
-                    Person memory p = org[j];
-                    org[j] = org[j + 1];
-                    org[j + 1] = p;
+                if (people[j].id > people[j + 1].id) {
+                    Person memory p = people[j];
+                    people[j] = people[j + 1];
+                    people[j + 1] = p;
                 }
             }
         }
@@ -92,10 +103,71 @@ abstract contract Base is Test {
         return abi.encodePacked(r, uint256(s) | uint256(v - 27) << 255);
     }
 
+    /// @dev How the holder of an id speaks.
+    enum Way {
+        Direct, // sends the call
+        Long, // 65-byte signature, relayed
+        Compact, // 64-byte signature, relayed
+        Wallet // two of three owners of an ERC-1271 wallet, relayed
+    }
+
+    /// @dev Who acts in a way: the person itself, or the wallet.
+    function _actor(Person memory p, Way way) internal view returns (Person memory) {
+        return way == Way.Wallet ? wallet : p;
+    }
+
+    /// @dev The signature of `p`. If it sends the call itself, that is prepared: call at once.
+    function _by(Person memory p, Way way, bytes32 structHash) internal returns (bytes memory) {
+        if (way == Way.Direct) {
+            vm.prank(p.id);
+            return "";
+        }
+        vm.prank(relayer);
+        if (way == Way.Wallet) return _signWallet(structHash);
+        return way == Way.Long ? _sign(p.key, structHash) : _signCompact(p.key, structHash);
+    }
+
+    function _signWallet(bytes32 structHash) internal view returns (bytes memory) {
+        return bytes.concat(_sign(owner[0].key, structHash), _sign(owner[2].key, structHash));
+    }
+
+    /// @dev Makes the wallet the only member of a new ledger.
+    function _walletNetwork() internal {
+        address[] memory founders = new address[](1);
+        founders[0] = wallet.id;
+        ledger = new HealthLedger(founders);
+        consortium = Consortium(ledger.consortium());
+    }
+
     /// @dev The malleable twin.
     function _signHigh(uint256 key, bytes32 structHash) internal view returns (bytes memory) {
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, _digest(structHash));
         return abi.encodePacked(r, ORDER - uint256(s), v == 27 ? uint8(28) : uint8(27));
+    }
+
+    // ---------------------------------------------------------------- ids
+
+    function _setStatus(address organization, Status status) internal {
+        vm.prank(address(consortium));
+        ledger.setStatus(organization, status);
+    }
+
+    /// @dev Hands `from.id`, which controls itself, to `to`, at once.
+    function _rotateDirect(Person memory from, Person memory to) internal {
+        _rotate(from.id, from, to);
+    }
+
+    /// @dev Hands `id` from one controller to another, both by signature.
+    function _rotate(address id, Person memory from, Person memory to) internal {
+        (uint32 sequence,,) = ledger.chart(id);
+        (,, uint32 nonce,) = ledger.guardianship(id);
+        bytes32 hash = Digests.rotation(id, to.id, sequence, nonce, LATER);
+        ledger.rotate(id, to.id, sequence, LATER, _signature(from, hash), _signature(to, hash));
+    }
+
+    /// @dev 65 bytes, or two of the wallet's owners.
+    function _signature(Person memory p, bytes32 structHash) internal view returns (bytes memory) {
+        return p.key == 0 ? _signWallet(structHash) : _sign(p.key, structHash);
     }
 
     // ---------------------------------------------------------------- records
