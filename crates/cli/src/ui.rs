@@ -62,24 +62,26 @@ impl Ui {
         bar
     }
 
-    /// An error with its causes and what to do.
+    /// An error with its causes and what to do; one JSON object with `--json`.
     pub(crate) fn error(&self, error: &CliError) {
-        eprintln!("error: {error}");
-        let mut cause = error.source();
         // A chain of causes is short; the bound keeps a looping one from printing for ever.
-        for _ in 0..8 {
-            let Some(inner) = cause else { break };
-            eprintln!("  because: {inner}");
-            cause = inner.source();
-        }
-        eprintln!("  help: {}", error.help());
+        let first: Option<&dyn Error> = error.source();
+        let causes: Vec<String> = std::iter::successors(first, |cause| (*cause).source())
+            .take(8)
+            .map(ToString::to_string)
+            .collect();
         if self.json {
             let object = serde_json::json!({
                 "error": error.to_string(),
+                "causes": causes,
                 "kind": error.kind().as_str(),
                 "help": error.help(),
             });
             eprintln!("{object}");
+            return;
         }
+        eprintln!("error: {error}");
+        causes.iter().for_each(|cause| eprintln!("  because: {cause}"));
+        eprintln!("  help: {}", error.help());
     }
 }

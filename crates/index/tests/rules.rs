@@ -94,6 +94,7 @@ fn chart(events: &[LedgerEvent]) -> Chart {
 /// Name, events, states of the leaves of each proposal in order of announcement.
 type Case = (&'static str, Vec<LedgerEvent>, Vec<Vec<LeafState>>);
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn cases() -> Vec<Case> {
     let (a, b) = (new(1, 0xa), new(2, 0xb));
     let (a2, a3) = (amend(&a, 0xc), amend(&a, 0xd));

@@ -18,6 +18,9 @@ use crate::{
 
 const DAY: u64 = 24 * 3_600;
 
+/// Width of the story's text, in characters.
+const WIDTH: usize = 92;
+
 /// Tells the story of one bundle and counts what happens.
 pub(crate) async fn tell(
     name: &str,
@@ -316,7 +319,7 @@ async fn refuse(cast: &Cast, grants: &Grants, teller: &mut Teller<'_>) -> Result
         "A stranger with an invented consent asked for all {} records: {why}",
         keys.len()
     ));
-    teller.step("Refusals", &told)
+    teller.list("Refusals", &told)
 }
 
 async fn reseal(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), CliError> {
@@ -359,7 +362,7 @@ async fn revoke(cast: &Cast, grants: &Grants, teller: &mut Teller<'_>) -> Result
         teller.report.reads_refused += 1;
         told.push(format!("Hospital B asked once more for what it had read before: {why}"));
     }
-    teller.step("Revocation", &told)
+    teller.list("Revocation", &told)
 }
 
 async fn audit(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), CliError> {
@@ -419,10 +422,13 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     /// The story is the result, unless the result is JSON: then it is status.
-    fn step(&mut self, title: &str, lines: &[String]) -> Result<(), CliError> {
+    fn step(&mut self, title: &str, sentences: &[String]) -> Result<(), CliError> {
+        self.list(title, &[sentences.join(" ")])
+    }
+
+    fn list(&mut self, title: &str, paragraphs: &[String]) -> Result<(), CliError> {
         self.step += 1;
         let head = format!("{}. {title}", self.step);
-        let body: Vec<String> = lines.iter().map(|line| format!("   {line}")).collect();
         if self.ui.json() {
             self.ui.status(&head);
             return Ok(());
@@ -431,6 +437,27 @@ impl Teller<'_> {
             self.ui.line("")?;
         }
         self.ui.line(&head)?;
-        body.iter().try_for_each(|line| self.ui.line(line))
+        paragraphs
+            .iter()
+            .flat_map(|paragraph| wrapped(paragraph))
+            .try_for_each(|line| self.ui.line(&format!("   {line}")))
     }
+}
+
+/// Lines of at most [`WIDTH`] characters, broken at spaces.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if line > 0 && line + 1 + word.chars().count() > WIDTH {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
 }
