@@ -3,11 +3,7 @@
 use alloy::{providers::Provider, rpc::types::TransactionRequest, sol_types::SolValue};
 use alloy_primitives::{Address, B256, Bytes, address, keccak256};
 
-use crate::{
-    Account, ChainError,
-    contract::HealthLedger,
-    ledger::{Ledger, Payer},
-};
+use crate::{Account, ChainError, contract::HealthLedger, ledger::Ledger, payer::Payer};
 
 /// The deterministic deployment proxy, at the same address on nearly every chain.
 const FACTORY: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");

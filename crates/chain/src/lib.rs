@@ -11,6 +11,7 @@ mod deploy;
 mod error;
 mod event;
 mod ledger;
+mod payer;
 mod revert;
 pub mod typed;
 
@@ -23,7 +24,7 @@ pub use event::{
     SettledEvent, Stamped,
 };
 pub use ledger::{
-    ChartSlot, ConsentSlot, CosignPolicy, Finality, Gas, Ledger, Masks, Participant, Sent,
-    SignedProposal, Standing,
+    ChartSlot, ConsentSlot, CosignPolicy, Ledger, Masks, Participant, SignedProposal, Standing,
 };
+pub use payer::Sent;
 pub use revert::Revert;

@@ -1,0 +1,402 @@
+//! What is signed and sent to the ledger.
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "every call fails as `ChainError` says: refused by the contract, or not answered"
+)]
+
+use std::marker::PhantomData;
+
+use alloy::{
+    contract::CallBuilder,
+    network::Ethereum,
+    providers::DynProvider,
+    sol_types::{SolCall, SolStruct},
+};
+use alloy_primitives::{Address, B256, Bytes, U256, aliases::U48, keccak256};
+use galen_types::{
+    Consent, ConsentId, ConsentTree, ContentRef, KeyBundleId, ProposalId, Purpose, RecordKey,
+};
+
+use crate::{
+    Account, ChainError,
+    contract::HealthLedger,
+    ledger::{CosignPolicy, Ledger, Masks, SignedProposal},
+    payer::Sent,
+    typed,
+};
+
+impl Ledger {
+    /// Publishes a key bundle that extends `previous`.
+    pub async fn publish_keys(
+        &self,
+        account: &Account,
+        previous: KeyBundleId,
+        bundle: KeyBundleId,
+        content: ContentRef,
+        deadline: u64,
+    ) -> Result<Sent, ChainError> {
+        let message = typed::KeyBundle {
+            id: account.id(),
+            rotations: self.participant(account.id()).await?.rotations,
+            previous: previous.0,
+            bundle: bundle.0,
+            store: content.store as u8,
+            content: content.digest,
+            deadline: U48::from(deadline),
+        };
+        let signature = account.sign(&message, self.id);
+        self.send(self.contract.publishKeys(
+            message.id,
+            message.previous,
+            message.bundle,
+            message.store,
+            message.content,
+            message.deadline,
+            signature,
+        ))
+        .await
+    }
+
+    /// Signs a proposal of 1 to 256 leaves.
+    pub async fn sign_proposal(
+        &self,
+        author: &Account,
+        patient: Address,
+        leaves: &[galen_types::Leaf],
+        policy: &CosignPolicy,
+        deadline: u64,
+    ) -> Result<SignedProposal, ChainError> {
+        let count = u16::try_from(leaves.len()).ok().filter(|count| (1..=256).contains(count));
+        let message = typed::Proposal {
+            patient,
+            author: author.id(),
+            rotations: self.participant(author.id()).await?.rotations,
+            count: count.ok_or(ChainError::Invalid("a proposal has 1 to 256 leaves"))?,
+            deadline: U48::from(deadline),
+            policy: policy.hash(),
+            leaves: leaves.iter().map(typed::Leaf::from).collect(),
+        };
+        let signature = author.sign(&message, self.id);
+        Ok(SignedProposal { message, signature })
+    }
+
+    /// Announces a signed proposal.
+    pub async fn propose(
+        &self,
+        proposal: &SignedProposal,
+        leaves: &[galen_types::Leaf],
+    ) -> Result<Sent, ChainError> {
+        let message = &proposal.message;
+        let leaves = leaves
+            .iter()
+            .map(|leaf| HealthLedger::Leaf {
+                header: leaf.header(),
+                content: leaf.content.digest,
+                commitment: leaf.commitment.0,
+                previous: leaf.previous.0,
+            })
+            .collect();
+        self.send(self.contract.propose(
+            message.patient,
+            message.author,
+            message.policy,
+            message.deadline,
+            leaves,
+            proposal.signature.clone(),
+        ))
+        .await
+    }
+
+    /// Takes a proposal back.
+    pub async fn withdraw(
+        &self,
+        author: &Account,
+        patient: Address,
+        proposal: ProposalId,
+        deadline: u64,
+    ) -> Result<Sent, ChainError> {
+        let message = typed::Withdrawal {
+            patient,
+            author: author.id(),
+            rotations: self.participant(author.id()).await?.rotations,
+            proposal: proposal.0,
+            deadline: U48::from(deadline),
+        };
+        let signature = author.sign(&message, self.id);
+        self.send(self.contract.withdraw(
+            patient,
+            message.author,
+            message.proposal,
+            message.deadline,
+            signature,
+        ))
+        .await
+    }
+
+    /// A cosigner's signature over a proposal.
+    pub async fn cosign(
+        &self,
+        cosigner: &Account,
+        proposal: ProposalId,
+        deadline: u64,
+    ) -> Result<Bytes, ChainError> {
+        let message = typed::Cosignature {
+            cosigner: cosigner.id(),
+            rotations: self.participant(cosigner.id()).await?.rotations,
+            proposal: proposal.0,
+            deadline: U48::from(deadline),
+        };
+        Ok(cosigner.sign(&message, self.id))
+    }
+
+    /// Settles a proposal with the patient's answer. `cosignatures` has one entry for each cosigner of
+    /// the policy, empty for who did not sign.
+    pub async fn settle(
+        &self,
+        patient: &Account,
+        proposal: &SignedProposal,
+        masks: Masks,
+        deadline: u64,
+        policy: &CosignPolicy,
+        cosignatures: Vec<Bytes>,
+    ) -> Result<Sent, ChainError> {
+        let message = typed::Settlement {
+            patient: patient.id(),
+            signer: patient.id(),
+            rotations: self.participant(patient.id()).await?.rotations,
+            sequence: self.chart(patient.id()).await?.sequence,
+            proposal: proposal.message.id().0,
+            accepted: masks.accepted,
+            rejected: masks.rejected,
+            deadline: U48::from(deadline),
+        };
+        let signature = patient.sign(&message, self.id);
+        let answer = HealthLedger::Answer {
+            accepted: masks.accepted,
+            rejected: masks.rejected,
+            sequence: message.sequence,
+            deadline: message.deadline,
+        };
+        let terms = settlement_terms(&proposal.message);
+        let author_signature = proposal.signature.clone();
+        if policy.cosigners.is_empty() {
+            let call = self.contract.settle(terms, author_signature, answer, signature);
+            return self.send(call).await;
+        }
+        let policy = HealthLedger::Policy {
+            threshold: policy.threshold,
+            cosigners: policy.cosigners.clone(),
+            signatures: cosignatures,
+        };
+        let nobody = HealthLedger::Delegation {
+            delegate: Address::ZERO,
+            powers: 0,
+            notBefore: U48::ZERO,
+            expiry: U48::ZERO,
+            salt: B256::ZERO,
+            proof: Vec::new(),
+        };
+        self.send(self.contract.settleWith(
+            terms,
+            author_signature,
+            answer,
+            signature,
+            policy,
+            nobody,
+        ))
+        .await
+    }
+
+    /// Replaces a patient's consent root by that of `tree`.
+    pub async fn change_consents(
+        &self,
+        patient: &Account,
+        tree: &ConsentTree,
+        revoked: Vec<ConsentId>,
+        granted: Vec<ConsentId>,
+        deadline: u64,
+    ) -> Result<Sent, ChainError> {
+        let message = typed::ConsentChange {
+            patient: patient.id(),
+            signer: patient.id(),
+            rotations: self.participant(patient.id()).await?.rotations,
+            version: self.consents(patient.id()).await?.version,
+            root: tree.root().0,
+            revoked: revoked.into_iter().map(B256::from).collect(),
+            granted: granted.into_iter().map(B256::from).collect(),
+            deadline: U48::from(deadline),
+        };
+        let signature = patient.sign(&message, self.id);
+        let mut state = [0; 32];
+        state[..28].copy_from_slice(message.root.as_slice());
+        state[28..].copy_from_slice(&message.version.to_be_bytes());
+        let change = HealthLedger::ConsentChange {
+            patient: message.patient,
+            state: state.into(),
+            limits: U256::from(message.deadline) | U256::from(message.revoked.len()) << 48,
+            leaves: [message.revoked, message.granted].concat(),
+        };
+        self.send(self.contract.changeConsents(change, signature)).await
+    }
+
+    /// The reads of one patient's records under one consent, as the contract takes them.
+    pub fn access_call(
+        &self,
+        grantee: Address,
+        consent: &Consent,
+        purpose: Purpose,
+        proof: Vec<B256>,
+        records: &[RecordKey],
+    ) -> Result<HealthLedger::Access, ChainError> {
+        let patient = records
+            .first()
+            .map(|record| record.patient)
+            .filter(|patient| records.iter().all(|record| record.patient == *patient))
+            .ok_or(ChainError::Invalid("an access names records of one patient"))?;
+        Ok(HealthLedger::Access {
+            patient,
+            grantee,
+            segments: consent.segments.0,
+            terms: access_terms(consent, purpose),
+            salt: consent.salt.0,
+            proof,
+            records: records.iter().map(record_word).collect(),
+        })
+    }
+
+    /// Logs reads of one patient's records under one consent, signed by the grantee.
+    pub async fn log_access(
+        &self,
+        grantee: &Account,
+        consent: &Consent,
+        purpose: Purpose,
+        proof: Vec<B256>,
+        records: &[RecordKey],
+        deadline: u64,
+    ) -> Result<Sent, ChainError> {
+        let access = self.access_call(grantee.id(), consent, purpose, proof, records)?;
+        let message = typed::Access {
+            patient: access.patient,
+            grantee: grantee.id(),
+            rotations: self.participant(grantee.id()).await?.rotations,
+            purpose: purpose.bit(),
+            consent: consent.id().0,
+            records: access.records.clone(),
+            deadline: U48::from(deadline),
+        };
+        let signature = grantee.sign(&message, self.id);
+        self.send(self.contract.logAccessBySig(access, message.deadline, signature)).await
+    }
+
+    /// Announces new content for records of one author, signed by the patient or the author.
+    pub async fn reseal(
+        &self,
+        signer: &Account,
+        patient: Address,
+        author: Address,
+        items: &[(RecordKey, ContentRef, ContentRef)],
+        deadline: u64,
+    ) -> Result<Sent, ChainError> {
+        let by_author = signer.id() != patient;
+        let message = typed::Reseal {
+            patient,
+            author,
+            signer: signer.id(),
+            rotations: self.participant(signer.id()).await?.rotations,
+            items: items
+                .iter()
+                .map(|(record, content, previous)| typed::Resealed {
+                    segment: record.segment.0,
+                    number: record.number,
+                    store: content.store as u8,
+                    content: content.digest,
+                    previous: previous.digest,
+                })
+                .collect(),
+            deadline: U48::from(deadline),
+        };
+        let signature = signer.sign(&message, self.id);
+        if let [(record, content, previous)] = items {
+            let header = reseal_header(record, content)
+                | U256::from(by_author) << 88
+                | U256::from(message.deadline) << 96;
+            let call = self.contract.reseal(
+                patient,
+                author,
+                header,
+                content.digest,
+                previous.digest,
+                signature,
+            );
+            return self.send(call).await;
+        }
+        let items = items
+            .iter()
+            .map(|(record, content, previous)| HealthLedger::Reseal {
+                header: reseal_header(record, content),
+                content: content.digest,
+                previous: previous.digest,
+            })
+            .collect();
+        let call = self.contract.resealMany(
+            patient,
+            author,
+            by_author,
+            items,
+            message.deadline,
+            signature,
+        );
+        self.send(call).await
+    }
+
+    async fn send<C: SolCall>(
+        &self,
+        call: CallBuilder<&DynProvider<Ethereum>, PhantomData<C>, Ethereum>,
+    ) -> Result<Sent, ChainError> {
+        let payer =
+            self.payer.as_ref().ok_or(ChainError::Invalid("nobody pays for transactions"))?;
+        payer.send(call.into_transaction_request()).await
+    }
+}
+
+/// What a settlement shows of a proposal.
+fn settlement_terms(proposal: &typed::Proposal) -> HealthLedger::Proposal {
+    HealthLedger::Proposal {
+        patient: proposal.patient,
+        author: proposal.author,
+        count: proposal.count,
+        deadline: proposal.deadline,
+        policy: proposal.policy,
+        leaves: hash_leaves(&proposal.leaves),
+    }
+}
+
+/// `keccak256` of the struct hashes of all leaves, as EIP-712 encodes an array.
+fn hash_leaves(leaves: &[typed::Leaf]) -> B256 {
+    let hashes: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.eip712_hash_struct().0).collect();
+    keccak256(hashes)
+}
+
+/// A record as an access names it: bits 0..64 number, 64..72 segment, 96..256 author.
+fn record_word(record: &RecordKey) -> U256 {
+    U256::from(record.number)
+        | U256::from(record.segment.0) << 64
+        | U256::from_be_slice(record.author.as_slice()) << 96
+}
+
+/// Purpose and terms as an access shows them: bits 0..8 purpose, 8 network, 16..64 not before,
+/// 64..112 expiry, 112..144 purposes.
+fn access_terms(consent: &Consent, purpose: Purpose) -> U256 {
+    U256::from(purpose.bit())
+        | U256::from(consent.is_network()) << 8
+        | U256::from(U48::saturating_from(consent.not_before)) << 16
+        | U256::from(U48::saturating_from(consent.expiry)) << 64
+        | U256::from(consent.purposes.0) << 112
+}
+
+/// Bits 0..64 number, 64..72 segment, 80..88 store of the new content.
+fn reseal_header(record: &RecordKey, content: &ContentRef) -> U256 {
+    U256::from(record.number)
+        | U256::from(record.segment.0) << 64
+        | U256::from(content.store as u8) << 80
+}
