@@ -19,7 +19,7 @@ pub use error::{ErrorKind, ParseError};
 pub use ids::{
     Commitment, ConsentId, KeyBundleId, LedgerId, ProposalId, RecordId, Salt, VersionId,
 };
-pub use merkle::{ConsentRoot, ConsentTree, MAX_PROOF_LEN, hash_pair};
+pub use merkle::{ConsentRoot, ConsentTree, hash_pair};
 pub use plaintext::Plaintext;
 pub use purpose::{Purpose, PurposeSet};
 pub use record::{Leaf, LeafKind, RecordKey};

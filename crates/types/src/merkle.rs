@@ -11,9 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ConsentId;
 
-/// Most hashes in a proof: more leaves than 2^32 cannot be held by one patient.
-pub const MAX_PROOF_LEN: usize = 32;
-
 /// The part of a consent tree's root that the contract keeps: its first 28 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]

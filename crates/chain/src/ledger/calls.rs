@@ -42,7 +42,7 @@ impl Ledger {
             bundle: bundle.0,
             store: content.store as u8,
             content: content.digest,
-            deadline: U48::from(deadline),
+            deadline: U48::saturating_from(deadline),
         };
         let signature = account.sign(&message, self.id);
         self.send(self.contract.publishKeys(
@@ -72,7 +72,7 @@ impl Ledger {
             author: author.id(),
             rotations: self.participant(author.id()).await?.rotations,
             count: count.ok_or(ChainError::Invalid("a proposal has 1 to 256 leaves"))?,
-            deadline: U48::from(deadline),
+            deadline: U48::saturating_from(deadline),
             policy: policy.hash(),
             leaves: leaves.iter().map(typed::Leaf::from).collect(),
         };
@@ -120,7 +120,7 @@ impl Ledger {
             author: author.id(),
             rotations: self.participant(author.id()).await?.rotations,
             proposal: proposal.0,
-            deadline: U48::from(deadline),
+            deadline: U48::saturating_from(deadline),
         };
         let signature = author.sign(&message, self.id);
         self.send(self.contract.withdraw(
@@ -144,7 +144,7 @@ impl Ledger {
             cosigner: cosigner.id(),
             rotations: self.participant(cosigner.id()).await?.rotations,
             proposal: proposal.0,
-            deadline: U48::from(deadline),
+            deadline: U48::saturating_from(deadline),
         };
         Ok(cosigner.sign(&message, self.id))
     }
@@ -168,7 +168,7 @@ impl Ledger {
             proposal: proposal.message.id().0,
             accepted: masks.accepted,
             rejected: masks.rejected,
-            deadline: U48::from(deadline),
+            deadline: U48::saturating_from(deadline),
         };
         let signature = patient.sign(&message, self.id);
         let answer = HealthLedger::Answer {
@@ -224,7 +224,7 @@ impl Ledger {
             root: tree.root().0,
             revoked: revoked.into_iter().map(B256::from).collect(),
             granted: granted.into_iter().map(B256::from).collect(),
-            deadline: U48::from(deadline),
+            deadline: U48::saturating_from(deadline),
         };
         let signature = patient.sign(&message, self.id);
         let mut state = [0; 32];
@@ -282,7 +282,7 @@ impl Ledger {
             purpose: purpose.bit(),
             consent: consent.id().0,
             records: access.records.clone(),
-            deadline: U48::from(deadline),
+            deadline: U48::saturating_from(deadline),
         };
         let signature = grantee.sign(&message, self.id);
         self.send(self.contract.logAccessBySig(access, message.deadline, signature)).await
@@ -313,7 +313,7 @@ impl Ledger {
                     previous: previous.digest,
                 })
                 .collect(),
-            deadline: U48::from(deadline),
+            deadline: U48::saturating_from(deadline),
         };
         let signature = signer.sign(&message, self.id);
         if let [(record, content, previous)] = items {
