@@ -83,8 +83,7 @@ contract Handler is Base {
     }
 
     function change(bytes32 root, bool all) external folds {
-        Change memory c =
-            _change(all ? bytes32(0) : root, _none, all ? _none : _one(root));
+        Change memory c = _change(all ? bytes32(0) : root, _none, all ? _none : _one(root));
         c.granted = _one(Digests.consentLeaf(_terms()));
         c.root = all ? bytes28(0) : bytes28(c.granted[0]);
         c.deadline = type(uint48).max;
@@ -95,16 +94,10 @@ contract Handler is Base {
     function access() external folds {
         Terms memory t = _terms();
         (bytes28 root,) = ledger.consents(patient.id);
-        bool granted = root == bytes28(Digests.consentLeaf(t))
-            && block.timestamp < t.expiry;
+        bool granted = root == bytes28(Digests.consentLeaf(t)) && block.timestamp < t.expiry;
         vm.prank(grantee.id);
         try ledger.logAccess(
-            _recordWord(org[0].id, 3, 1),
-            patient.id,
-            _packTerms(1, t),
-            t.segments,
-            t.salt,
-            _none
+            _recordWord(org[0].id, 3, 1), patient.id, _packTerms(1, t), t.segments, t.salt, _none
         ) {
             ++accesses;
             if (!granted) strangerMoved = true;
@@ -131,12 +124,7 @@ contract Handler is Base {
         uint48 deadline = type(uint48).max;
         bytes32 hash = Digests.rotation(patient.id, to.id, sequence, 0, deadline);
         ledger.rotate(
-            patient.id,
-            to.id,
-            sequence,
-            deadline,
-            _sign(_holder.key, hash),
-            _sign(to.key, hash)
+            patient.id, to.id, sequence, deadline, _sign(_holder.key, hash), _sign(to.key, hash)
         );
         _holder = to;
         ++ghostSequence;
@@ -157,10 +145,7 @@ contract Handler is Base {
         for (uint256 i; i < 2; ++i) {
             (uint8 v, bytes32 r, bytes32 s) = vm.sign(
                 org[i].key,
-                Digests.seal(
-                    domain,
-                    Digests.vote(m, on, counter, org[i].id, 0, type(uint48).max)
-                )
+                Digests.seal(domain, Digests.vote(m, on, counter, org[i].id, 0, type(uint48).max))
             );
             signatures[i] = abi.encodePacked(r, s, v);
         }
@@ -179,8 +164,7 @@ contract Handler is Base {
         Change memory c = _change(word, _none, _one(word));
         c.deadline = type(uint48).max;
         bytes memory bySelf = _sign(grantee.key, Digests.consentChange(c));
-        bytes32 hash =
-            Digests.rotation(patient.id, grantee.id, sequence, 0, type(uint48).max);
+        bytes32 hash = Digests.rotation(patient.id, grantee.id, sequence, 0, type(uint48).max);
         bytes memory byRotation = _sign(grantee.key, hash);
         vm.startPrank(grantee.id);
         bool moved;
@@ -193,9 +177,7 @@ contract Handler is Base {
                 moved = true;
             } catch {}
         } else if (kind % 4 == 2) {
-            try ledger.rotate(
-                patient.id, grantee.id, sequence, type(uint48).max, byRotation, ""
-            ) {
+            try ledger.rotate(patient.id, grantee.id, sequence, type(uint48).max, byRotation, "") {
                 moved = true;
             } catch {}
         } else {

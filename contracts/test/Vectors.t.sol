@@ -63,10 +63,8 @@ contract VectorsTest is Test {
         for (uint256 i; i < count; ++i) {
             string memory at_ = string.concat("leaves[", vm.toString(i), "].");
             leaves[i] = Leaf({
-                header: _u(string.concat(at_, "store")) << 80
-                    | _u(string.concat(at_, "kind")) << 72
-                    | _u(string.concat(at_, "segment")) << 64
-                    | _u(string.concat(at_, "number")),
+                header: _u(string.concat(at_, "store")) << 80 | _u(string.concat(at_, "kind")) << 72
+                    | _u(string.concat(at_, "segment")) << 64 | _u(string.concat(at_, "number")),
                 content: _b(string.concat(at_, "content")),
                 commitment: _b(string.concat(at_, "commitment")),
                 previous: _b(string.concat(at_, "previous"))
@@ -120,15 +118,13 @@ contract VectorsTest is Test {
         for (uint256 i; i < count; ++i) {
             string memory at_ = string.concat("items[", vm.toString(i), "].");
             items[i] = Reseal({
-                header: _u(string.concat(at_, "store")) << 80
-                    | _u(string.concat(at_, "segment")) << 64
-                    | _u(string.concat(at_, "number")),
+                header: _u(string.concat(at_, "store")) << 80 | _u(string.concat(at_, "segment"))
+                    << 64 | _u(string.concat(at_, "number")),
                 content: _b(string.concat(at_, "content")),
                 previous: _b(string.concat(at_, "previous"))
             });
         }
-        return
-            Digests.reseal(_a("patient"), _a("author"), _a("signer"), _r(), items, _d());
+        return Digests.reseal(_a("patient"), _a("author"), _a("signer"), _r(), items, _d());
     }
 
     function test_digests_ofRecords() public {
@@ -218,12 +214,7 @@ contract VectorsTest is Test {
         _use(15, "guardian-change");
         _check(
             Digests.guardianChange(
-                _a("id"),
-                _r(),
-                _b("commitment"),
-                uint32(_u("delay")),
-                uint32(_u("nonce")),
-                _d()
+                _a("id"), _r(), _b("commitment"), uint32(_u("delay")), uint32(_u("nonce")), _d()
             )
         );
         _use(16, "recovery");
