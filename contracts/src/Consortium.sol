@@ -61,6 +61,7 @@ contract Consortium is Signatures, IConsortium {
         _requireVotes(motion, organization, counter, deadline, voters, signatures);
 
         uint48 readyAt;
+        Status status;
         if (motion == Motion.Admit || motion == Motion.Readmit) {
             readyAt = uint48(block.timestamp) + ADMISSION_WAIT;
             target.readyAt = readyAt;
@@ -68,16 +69,17 @@ contract Consortium is Signatures, IConsortium {
             target.readyAt = 0;
             if (motion == Motion.Suspend) {
                 ++target.counter;
-                ledger.setStatus(organization, Status.Suspended);
+                status = Status.Suspended;
             } else if (target.isMember) {
                 target.isMember = false;
                 --_members;
-                ledger.setStatus(organization, Status.Removed);
+                status = Status.Removed;
             }
         }
         // A suspension is bound to its target, so that votes on others are not voided by it.
         if (motion != Motion.Suspend) _raiseEpoch();
         emit MotionPassed(motion, organization, counter, readyAt);
+        if (status != Status.None) ledger.setStatus(organization, status);
     }
 
     /// @inheritdoc IConsortium

@@ -67,7 +67,12 @@ abstract contract Signatures is ISignatures, EIP712 {
         // returns, 450 KB within its gas, and pays once more what the wallet paid.
         assembly ("memory-safe") {
             answered := staticcall(
-                ERC1271_GAS, signer, add(question, 0x20), mload(question), 0x00, 0x20
+                ERC1271_GAS,
+                signer,
+                add(question, 0x20),
+                mload(question),
+                0x00,
+                0x20
             )
             // A shorter answer leaves what stood there before.
             answered := and(answered, gt(returndatasize(), 0x1f))
