@@ -33,6 +33,11 @@ impl Grant {
         &self.consent
     }
 
+    pub(crate) fn key(&self, segment: Segment) -> Result<&SegmentKey, Error> {
+        let key = self.keys.get(&segment);
+        key.ok_or(Error::Envelope("it lacks the key of a granted segment"))
+    }
+
     /// Index of the category that a granted segment stands for.
     pub fn category(&self, segment: Segment) -> Option<u8> {
         self.categories.get(&segment).copied()
@@ -63,6 +68,22 @@ impl Grantee {
     /// Its id.
     pub const fn id(&self) -> Address {
         self.identity.id()
+    }
+
+    pub(crate) const fn galen(&self) -> &Galen {
+        &self.galen
+    }
+
+    /// A record and the version of it that stands.
+    pub(crate) async fn current(
+        &self,
+        patient: Address,
+        record: RecordId,
+    ) -> Result<(RecordKey, Version), Error> {
+        let find = |chart: &galen_index::Chart| {
+            chart.record(record).map(|record| (record.key, record.current().clone()))
+        };
+        self.galen.with_chart(patient, find).await?.ok_or(Error::NoRecord(record))
     }
 
     /// Publishes the grantee's public key, so that patients can seal to it.
@@ -171,8 +192,7 @@ impl Grantee {
         let sent = self.log(grant.patient, &grant.consent, purpose, &keys).await?;
         let mut read = Vec::new();
         for (record, version) in found {
-            let key = grant.keys.get(&record.segment);
-            let key = key.ok_or(Error::Envelope("it lacks the key of a granted segment"))?;
+            let key = grant.key(record.segment)?;
             let opened = self.galen.open_version(&record, &version, OpenKey::Segment(key)).await?.1;
             read.push(ReadRecord { record, opened });
         }

@@ -90,6 +90,7 @@
 //! # }
 //! ```
 
+mod attachment;
 mod error;
 mod galen;
 mod grantee;

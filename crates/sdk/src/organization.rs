@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, Bytes};
 use galen_chain::{CosignPolicy, Sent, SignedProposal, typed};
-use galen_crypto::{ContactEnvelope, KeyBundle, MediaType, SealRequest, random_salt, seal_bytes};
+use galen_crypto::{ContactEnvelope, KeyBundle, MediaType, random_salt, seal_bytes};
 use galen_types::{
-    Commitment, Leaf, LeafKind, Plaintext, ProposalId, RecordId, RecordKey, Segment, VersionId,
+    Commitment, Leaf, LeafKind, Plaintext, ProposalId, RecordId, RecordKey, Salt, Segment,
+    VersionId,
 };
 
-use crate::{Error, Galen, Identity, galen::fhir_json, patient::u48};
+use crate::{Error, Galen, Identity, attachment::Sealing, galen::fhir_json, patient::u48};
 
 /// Most leaves of one proposal.
 pub const MAX_LEAVES: usize = 256;
@@ -84,6 +85,10 @@ impl Organization {
     /// Its id.
     pub const fn id(&self) -> Address {
         self.identity.id()
+    }
+
+    pub(crate) const fn galen(&self) -> &Galen {
+        &self.galen
     }
 
     /// Publishes the organization's public key, so that patients can seal to it.
@@ -223,6 +228,38 @@ impl Organization {
         Ok(self.galen.ledger.cosign(&self.identity.account, proposal, deadline).await?)
     }
 
+    /// A new record of a patient in a category.
+    pub(crate) async fn next_record(
+        &self,
+        contact: &Contact,
+        category: u8,
+    ) -> Result<RecordKey, Error> {
+        let segment = contact.segment(category)?;
+        let number = self.next_number(&mut BTreeMap::new(), contact.patient, segment).await?;
+        Ok(RecordKey { patient: contact.patient, author: self.id(), segment, number })
+    }
+
+    /// What seals content of a record to the patient and to the readers of its segment.
+    pub(crate) fn sealing(
+        &self,
+        contact: &Contact,
+        key: &RecordKey,
+        salt: Salt,
+        media_type: MediaType,
+    ) -> Result<Sealing, Error> {
+        let public = contact.bundle.segments.get(&key.segment);
+        let public = public.ok_or(Error::Envelope("the patient's keys lack the segment"))?;
+        Ok(Sealing {
+            ledger: self.galen.id(),
+            record: key.id(),
+            epoch: contact.bundle.epoch,
+            salt,
+            media_type,
+            identity: contact.bundle.identity.clone(),
+            segment: (key.segment, public.clone()),
+        })
+    }
+
     async fn next_number(
         &self,
         numbers: &mut BTreeMap<Segment, u64>,
@@ -248,18 +285,9 @@ impl Organization {
         document: &NewRecord,
         (kind, previous): (LeafKind, VersionId),
     ) -> Result<(Leaf, u64), Error> {
-        let segment_key = contact.bundle.segments.get(&key.segment);
-        let segment_key = segment_key.ok_or(Error::NoSegment(document.category))?;
-        let request = SealRequest {
-            ledger: self.galen.id(),
-            record: key.id(),
-            epoch: contact.bundle.epoch,
-            salt: random_salt()?,
-            media_type: &document.media_type,
-            identity: Some(&contact.bundle.identity),
-            segment: Some((key.segment, segment_key)),
-        };
-        let (committed, sealed) = seal_bytes(&request, document.payload.expose())?;
+        let media_type = document.media_type.clone();
+        let sealing = self.sealing(contact, &key, random_salt()?, media_type)?;
+        let (committed, sealed) = seal_bytes(&sealing.request(), document.payload.expose())?;
         let len = sealed.len() as u64;
         let content = self.galen.storage.put_bytes(sealed).await?;
         let commitment: Commitment = committed.commitment;
@@ -267,7 +295,7 @@ impl Organization {
         Ok((Leaf { kind, segment, number, content, commitment, previous }, len))
     }
 
-    async fn announce(
+    pub(crate) async fn announce(
         &self,
         contact: &Contact,
         batch: Batch,
@@ -289,14 +317,14 @@ const PROPOSAL_LIFETIME: u64 = 180 * 24 * 3_600;
 
 /// Leaves that will go into one proposal.
 #[derive(Default)]
-struct Batch {
+pub(crate) struct Batch {
     leaves: Vec<Leaf>,
     records: Vec<RecordKey>,
     sealed_bytes: u64,
 }
 
 impl Batch {
-    fn push(&mut self, (leaf, sealed_bytes): (Leaf, u64), record: RecordKey) {
+    pub(crate) fn push(&mut self, (leaf, sealed_bytes): (Leaf, u64), record: RecordKey) {
         self.leaves.push(leaf);
         self.records.push(record);
         self.sealed_bytes += sealed_bytes;

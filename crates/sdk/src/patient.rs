@@ -6,21 +6,26 @@ use alloy_primitives::{Address, Bytes, U256, aliases::U48};
 use galen_chain::{CosignPolicy, Masks, Sent, SignedProposal, typed};
 use galen_crypto::{
     ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantedSegment, Header, KeyBundle,
-    OpenKey, Opened, Opener, SealRequest, SegmentKey, seal_bytes,
+    MediaType, OpenKey, Opened, Opener, SegmentKey, seal_bytes,
 };
 use galen_fhir::{Category, Document};
 use galen_index::{AuditReport, LeafState, Proposal, Record};
 use galen_types::{
-    Consent, ConsentId, ContentRef, LeafKind, ProposalId, PurposeSet, RecordId, RecordKey, Segment,
+    Consent, ConsentId, ContentRef, LeafKind, ProposalId, PurposeSet, RecordId, RecordKey, Salt,
+    Segment,
 };
 
 use crate::{
     Error, Galen, Identity,
+    attachment::{ReaderKey, Sealing},
     galen::{FHIR_JSON, MAX_RECORD_LEN},
 };
 
 /// The first epoch of segment keys.
 const FIRST_EPOCH: u32 = 1;
+
+/// Sealed content longer than this many bytes is resealed through pipes instead of in memory.
+const STREAMED_LEN: u64 = 16 << 20;
 
 /// Most records that one reseal transaction names.
 const MAX_RESEALS: usize = 64;
@@ -364,7 +369,15 @@ impl Patient {
         }
     }
 
-    fn segment_key(&self, segment: Segment) -> SegmentKey {
+    pub(crate) const fn galen(&self) -> &Galen {
+        &self.galen
+    }
+
+    pub(crate) fn identity_key(&self) -> ReaderKey {
+        ReaderKey::Identity(Box::new(self.identity.keys.identity()))
+    }
+
+    pub(crate) fn segment_key(&self, segment: Segment) -> SegmentKey {
         self.identity.keys.segment(segment, FIRST_EPOCH)
     }
 
@@ -404,7 +417,7 @@ impl Patient {
         Ok(envelope.encode())
     }
 
-    async fn record(&self, id: RecordId) -> Result<Record, Error> {
+    pub(crate) async fn record(&self, id: RecordId) -> Result<Record, Error> {
         let record = self.galen.with_chart(self.id(), |chart| chart.record(id).cloned()).await?;
         record.ok_or(Error::NoRecord(id))
     }
@@ -415,27 +428,35 @@ impl Patient {
         self.galen.open_version(&record.key, record.current(), key).await
     }
 
+    /// What seals content of a record of this chart to its readers.
+    pub(crate) fn sealing(&self, key: &RecordKey, salt: Salt, media_type: MediaType) -> Sealing {
+        Sealing {
+            ledger: self.galen.id(),
+            record: key.id(),
+            epoch: FIRST_EPOCH,
+            salt,
+            media_type,
+            identity: self.identity.keys.identity().public().clone(),
+            segment: (key.segment, self.segment_key(key.segment).public()),
+        }
+    }
+
     /// New content for a record: made, kept, read back and opened as its readers will.
     async fn seal_anew(&self, id: RecordId) -> Result<(RecordKey, ContentRef, ContentRef), Error> {
         let record = self.record(id).await?;
+        let newest = record.current().contents.last().ok_or(Error::NoRecord(id))?.content;
+        if self.galen.storage.len(&newest).await.is_ok_and(|len| len > STREAMED_LEN) {
+            let after = self.seal_anew_streaming(&record, newest).await?;
+            return Ok((record.key, after, newest));
+        }
         let (before, opened) = self.open_current(&record).await?;
-        let identity = self.identity.keys.identity();
-        let segment = record.key.segment;
-        let segment_key = self.segment_key(segment);
-        let request = SealRequest {
-            ledger: self.galen.id(),
-            record: id,
-            epoch: FIRST_EPOCH,
-            salt: opened.salt,
-            media_type: &opened.media_type,
-            identity: Some(identity.public()),
-            segment: Some((segment, &segment_key.public())),
-        };
-        let (_, sealed) = seal_bytes(&request, opened.payload.expose())?;
+        let sealing = self.sealing(&record.key, opened.salt, opened.media_type.clone());
+        let (_, sealed) = seal_bytes(&sealing.request(), opened.payload.expose())?;
         let after = self.galen.storage.put_bytes(sealed).await?;
         let stored = self.galen.storage.get(&after, MAX_RECORD_LEN).await?;
         let context = self.galen.context(&record.key, &record.current().leaf);
-        let again = galen_crypto::open(&stored, context, OpenKey::Segment(&segment_key))?;
+        let key = self.segment_key(record.key.segment);
+        let again = galen_crypto::open(&stored, context, OpenKey::Segment(&key))?;
         if again.payload != opened.payload {
             return Err(Error::DoesNotOpen(id));
         }
