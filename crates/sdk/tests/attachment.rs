@@ -18,20 +18,20 @@ use galen_types::{ErrorKind, Purpose};
 const LEN: usize = 24 << 20;
 
 fn identity() -> Identity {
-    Identity::new(Account::random(), &RootSeed::generate().unwrap())
+    Identity::new(Account::random(), &RootSeed::generate().expect("randomness"))
 }
 
 /// Bytes that do not repeat within any block.
 fn write_scan(path: &Path) {
-    let mut file = BufWriter::new(File::create(path).unwrap());
+    let mut file = BufWriter::new(File::create(path).expect("a file"));
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..LEN / 8 {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        file.write_all(&state.to_le_bytes()).unwrap();
+        file.write_all(&state.to_le_bytes()).expect("room");
     }
-    file.flush().unwrap();
+    file.flush().expect("room");
 }
 
 /// Largest resident set so far, in bytes.
