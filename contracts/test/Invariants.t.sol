@@ -194,6 +194,18 @@ contract Handler is Base {
         ) strangerMoved = true;
     }
 
+    function membersAgree() external view returns (bool) {
+        (uint16 members,) = consortium.state();
+        uint256 counted;
+        for (uint256 i; i < 4; ++i) {
+            address id = i == 3 ? other.id : org[i].id;
+            (bool isMember,,) = consortium.member(id);
+            if (isMember) ++counted;
+            if (_active(id) && !isMember) return false;
+        }
+        return counted == members && members != 0;
+    }
+
     function pass(uint16 time) external {
         vm.warp(block.timestamp + time);
     }
@@ -254,6 +266,11 @@ contract LedgerInvariants is Base {
         (, Status status, uint32 rotations) = IRegistrar(at_).participant(id);
         assertEq(rotations, _handler.ghostRotations());
         assertEq(uint256(status), 0, "the consortium never touched the patient");
+    }
+
+    /// The consortium never counts wrongly, is never empty, and only its members are active.
+    function invariant_membersAreCounted() public view {
+        assertTrue(_handler.membersAgree());
     }
 
     function invariant_strangersMoveNothing() public view {
