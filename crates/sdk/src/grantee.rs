@@ -214,8 +214,18 @@ impl Grantee {
         records: &[RecordKey],
     ) -> Result<Sent, Error> {
         let id = consent.id();
-        let proof = self.galen.with_chart(patient, |chart| chart.consents().tree.proof(id)).await?;
-        let deadline = self.galen.deadline().await?;
+        let mut deadline = self.galen.deadline().await?;
+        let proof = self
+            .galen
+            .with_chart(patient, |chart| {
+                // Two equal signatures count as one read: a second one in the same block time differs.
+                let own = chart.accesses().iter().map(|access| &access.event);
+                let own = own.filter(|event| event.consent == id && event.grantee == self.id());
+                let last = own.map(|event| event.deadline).max();
+                deadline = deadline.max(last.map_or(0, |last| last + 1));
+                chart.consents().tree.proof(id)
+            })
+            .await?;
         let ledger = &self.galen.ledger;
         let account = &self.identity.account;
         // Without a proof the contract says what is missing.
