@@ -9,7 +9,7 @@ use galen_crypto::{
     IdentityPublic, MediaType, PatientKeys, RootSeed, SealRequest, SegmentPublic, random_salt,
     seal_bytes,
 };
-use galen_devchain::{Config, DevChain};
+use galen_devchain::{Clock, Config, DevChain};
 use galen_fhir::{Category, Document};
 use galen_index::{Proposal, Record};
 use galen_sdk::{
@@ -56,7 +56,9 @@ impl Network {
         let directory = tempfile::tempdir().unwrap();
         let relayer = account(1);
         let accounts = vec![(relayer.controller(), U256::from(10).pow(U256::from(20)))];
-        let chain = DevChain::in_memory(Config { accounts, ..Config::default() });
+        // The clock stands unless it is moved, so that all happens in one block time.
+        let config = Config { accounts, clock: Clock::Manual, ..Config::default() };
+        let chain = DevChain::in_memory(config);
         let storage = Storage::local(directory.path()).await.unwrap();
         let galen = network(&chain, &relayer, storage, B256::ZERO).await;
         let this = Self {
