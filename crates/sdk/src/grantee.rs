@@ -1,6 +1,6 @@
 //! What a grantee does: it takes a grant, logs on chain, and only then opens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
 use galen_chain::{Sent, typed};
@@ -176,6 +176,10 @@ impl Grantee {
     ) -> Result<(Vec<ReadRecord>, Sent), Error> {
         if records.is_empty() || records.len() > MAX_READS {
             return Err(Error::Invalid("one call reads 1 to 64 records"));
+        }
+        // Readers would count the second as a repetition of the first.
+        if BTreeSet::from_iter(records).len() < records.len() {
+            return Err(Error::Invalid("one call reads each record once"));
         }
         let found: Result<Vec<(RecordKey, Version)>, Error> = self
             .galen

@@ -280,7 +280,9 @@ impl Ledger {
             grantee: grantee.id(),
             rotations: self.participant(grantee.id()).await?.rotations,
             purpose: purpose.bit(),
-            consent: consent.id().0,
+            // The leaf as the contract will compute it: with somebody else's consent it is not found,
+            // rather than the signature invalid.
+            consent: consent_of(grantee.id(), consent).0,
             records: access.records.clone(),
             deadline: U48::saturating_from(deadline),
         };
@@ -382,6 +384,12 @@ fn record_word(record: &RecordKey) -> U256 {
     U256::from(record.number)
         | U256::from(record.segment.0) << 64
         | U256::from_be_slice(record.author.as_slice()) << 96
+}
+
+/// The leaf that a grantee claims when it shows the terms of a consent.
+fn consent_of(grantee: Address, terms: &Consent) -> ConsentId {
+    let grantee = if terms.is_network() { Address::ZERO } else { grantee };
+    Consent { grantee, ..*terms }.id()
 }
 
 /// Purpose and terms as an access shows them: bits 0..8 purpose, 8 network, 16..64 not before,
