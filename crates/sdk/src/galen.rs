@@ -1,6 +1,6 @@
 //! The front door, and what all roles share.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_primitives::Address;
 use galen_chain::{Account, ChainError, Ledger};
@@ -154,6 +154,18 @@ impl Galen {
 
     pub(crate) async fn identity_of(&self, id: Address) -> Result<IdentityPublic, Error> {
         Ok(self.keys_of(id).await?.identity)
+    }
+
+    /// Publishes the public key of somebody who has no segments.
+    pub(crate) async fn publish_identity(&self, identity: &Identity) -> Result<(), Error> {
+        let bundle = KeyBundle {
+            id: identity.id(),
+            epoch: 0,
+            identity: identity.keys.identity().public().clone(),
+            segments: BTreeMap::new(),
+        };
+        self.publish(&identity.account, &bundle).await?;
+        Ok(())
     }
 
     /// Publishes a bundle that extends the current one of its id.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
 use galen_chain::{Sent, typed};
-use galen_crypto::{GrantEnvelope, KeyBundle, OpenKey, Opened, SegmentKey};
+use galen_crypto::{GrantEnvelope, OpenKey, Opened, SegmentKey};
 use galen_index::Version;
 use galen_types::{Consent, Purpose, RecordId, RecordKey, Segment};
 
@@ -92,14 +92,7 @@ impl Grantee {
     ///
     /// [`Error::Chain`], [`Error::Storage`].
     pub async fn publish_keys(&self) -> Result<(), Error> {
-        let bundle = KeyBundle {
-            id: self.id(),
-            epoch: 0,
-            identity: self.identity.keys.identity().public().clone(),
-            segments: BTreeMap::new(),
-        };
-        self.galen.publish(&self.identity.account, &bundle).await?;
-        Ok(())
+        self.galen.publish_identity(&self.identity).await
     }
 
     /// Opens the envelope of a grant and checks who signed it and what it is for.

@@ -96,9 +96,11 @@ mod galen;
 mod grantee;
 mod organization;
 mod patient;
+mod reseal;
 
 pub use error::Error;
 pub use galen::{Galen, Identity, MAX_RECORD_LEN};
 pub use grantee::{Grant, Grantee, MAX_READS, ReadRecord};
 pub use organization::{Announced, Contact, MAX_LEAVES, NewRecord, Organization};
-pub use patient::{GrantRequest, Granted, Patient, ProposedRecord, ResealedRecord};
+pub use patient::{GrantRequest, Granted, Patient, ProposedRecord};
+pub use reseal::ResealedRecord;

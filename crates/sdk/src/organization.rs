@@ -97,14 +97,7 @@ impl Organization {
     ///
     /// [`Error::Chain`], [`Error::Storage`].
     pub async fn publish_keys(&self) -> Result<(), Error> {
-        let bundle = KeyBundle {
-            id: self.id(),
-            epoch: 0,
-            identity: self.identity.keys.identity().public().clone(),
-            segments: BTreeMap::new(),
-        };
-        self.galen.publish(&self.identity.account, &bundle).await?;
-        Ok(())
+        self.galen.publish_identity(&self.identity).await
     }
 
     /// Opens what a patient sent at first contact.

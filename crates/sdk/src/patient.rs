@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, Bytes, U256, aliases::U48};
-use galen_chain::{CosignPolicy, Masks, Sent, SignedProposal, typed};
+use galen_chain::{Account, CosignPolicy, Masks, Sent, SignedProposal, typed};
 use galen_crypto::{
     ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantedSegment, Header, KeyBundle,
-    MediaType, OpenKey, Opened, Opener, SegmentKey, seal_bytes,
+    MediaType, OpenKey, Opened, Opener, SegmentKey,
 };
 use galen_fhir::{Category, Document};
 use galen_index::{AuditReport, LeafState, Proposal, Record};
@@ -23,12 +23,6 @@ use crate::{
 
 /// The first epoch of segment keys.
 const FIRST_EPOCH: u32 = 1;
-
-/// Sealed content longer than this many bytes is resealed through pipes instead of in memory.
-const STREAMED_LEN: u64 = 16 << 20;
-
-/// Most records that one reseal transaction names.
-const MAX_RESEALS: usize = 64;
 
 /// A proposed record that the patient opened and that is what it says.
 #[derive(Clone, Debug)]
@@ -65,17 +59,6 @@ pub struct Granted {
     pub envelope: Vec<u8>,
     /// The transaction.
     pub sent: Sent,
-}
-
-/// A record whose content was sealed anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResealedRecord {
-    /// The record.
-    pub record: RecordId,
-    /// Where its content lay.
-    pub before: ContentRef,
-    /// Where it lies now.
-    pub after: ContentRef,
 }
 
 /// A patient under one pseudonym, on one network.
@@ -282,66 +265,6 @@ impl Patient {
         Ok(self.open_current(&record).await?.1)
     }
 
-    /// Records that were read since their content was last sealed.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Chain`].
-    pub async fn accessed(&self) -> Result<Vec<RecordId>, Error> {
-        self.galen
-            .with_chart(self.id(), |chart| {
-                let mut ids: Vec<RecordId> = chart
-                    .accesses()
-                    .iter()
-                    .filter(|access| {
-                        chart.record(access.event.record).is_some_and(|record| {
-                            let contents = &record.current().contents;
-                            contents.last().is_some_and(|content| content.at < access.at)
-                        })
-                    })
-                    .map(|access| access.event.record)
-                    .collect();
-                ids.sort_unstable();
-                ids.dedup();
-                ids
-            })
-            .await
-    }
-
-    /// Seals the content of records anew under new data keys, checks it, announces it, and only then
-    /// removes the old content. The plaintext and its commitment stay the same.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoRecord`], [`Error::DoesNotOpen`]; what was announced before stays.
-    pub async fn reseal(
-        &self,
-        records: &[RecordId],
-    ) -> Result<(Vec<ResealedRecord>, Vec<Sent>), Error> {
-        let mut by_author: BTreeMap<Address, Vec<RecordId>> = BTreeMap::new();
-        for id in records {
-            by_author.entry(self.record(*id).await?.key.author).or_default().push(*id);
-        }
-        let (mut resealed, mut sent) = (Vec::new(), Vec::new());
-        for (author, ids) in by_author {
-            for batch in ids.chunks(MAX_RESEALS) {
-                let mut items = Vec::new();
-                for id in batch {
-                    items.push(self.seal_anew(*id).await?);
-                }
-                let deadline = self.galen.deadline().await?;
-                let account = &self.identity.account;
-                let ledger = &self.galen.ledger;
-                sent.push(ledger.reseal(account, self.id(), author, &items, deadline).await?);
-                for (key, after, before) in items {
-                    self.galen.storage.remove(&before).await?;
-                    resealed.push(ResealedRecord { record: key.id(), before, after });
-                }
-            }
-        }
-        Ok((resealed, sent))
-    }
-
     /// What happened to the chart, and whether the chain says that this is all.
     ///
     /// # Errors
@@ -371,6 +294,10 @@ impl Patient {
 
     pub(crate) const fn galen(&self) -> &Galen {
         &self.galen
+    }
+
+    pub(crate) const fn account(&self) -> &Account {
+        &self.identity.account
     }
 
     pub(crate) fn identity_key(&self) -> ReaderKey {
@@ -422,7 +349,10 @@ impl Patient {
         record.ok_or(Error::NoRecord(id))
     }
 
-    async fn open_current(&self, record: &Record) -> Result<(ContentRef, Opened), Error> {
+    pub(crate) async fn open_current(
+        &self,
+        record: &Record,
+    ) -> Result<(ContentRef, Opened), Error> {
         let identity = self.identity.keys.identity();
         let key = OpenKey::Identity(&identity);
         self.galen.open_version(&record.key, record.current(), key).await
@@ -439,28 +369,6 @@ impl Patient {
             identity: self.identity.keys.identity().public().clone(),
             segment: (key.segment, self.segment_key(key.segment).public()),
         }
-    }
-
-    /// New content for a record: made, kept, read back and opened as its readers will.
-    async fn seal_anew(&self, id: RecordId) -> Result<(RecordKey, ContentRef, ContentRef), Error> {
-        let record = self.record(id).await?;
-        let newest = record.current().contents.last().ok_or(Error::NoRecord(id))?.content;
-        if self.galen.storage.len(&newest).await.is_ok_and(|len| len > STREAMED_LEN) {
-            let after = self.seal_anew_streaming(&record, newest).await?;
-            return Ok((record.key, after, newest));
-        }
-        let (before, opened) = self.open_current(&record).await?;
-        let sealing = self.sealing(&record.key, opened.salt, opened.media_type.clone());
-        let (_, sealed) = seal_bytes(&sealing.request(), opened.payload.expose())?;
-        let after = self.galen.storage.put_bytes(sealed).await?;
-        let stored = self.galen.storage.get(&after, MAX_RECORD_LEN).await?;
-        let context = self.galen.context(&record.key, &record.current().leaf);
-        let key = self.segment_key(record.key.segment);
-        let again = galen_crypto::open(&stored, context, OpenKey::Segment(&key))?;
-        if again.payload != opened.payload {
-            return Err(Error::DoesNotOpen(id));
-        }
-        Ok((record.key, after, before))
     }
 }
 
