@@ -42,8 +42,8 @@ fn has_strace() -> bool {
 /// Built by `cargo test` beside the tests, unless it is told to run this one alone.
 fn hammer() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let hammer = test.ancestors().nth(2).unwrap().join("examples/hammer");
-    assert!(hammer.exists(), "run `cargo build -p galen-devchain --example hammer` first");
+    let hammer = test.ancestors().nth(2).unwrap().join("examples/hammer_chain");
+    assert!(hammer.exists(), "run `cargo build -p galen-devchain --example hammer_chain` first");
     hammer
 }
 

@@ -1,6 +1,6 @@
 //! Nothing acknowledged is lost: the process dies, or the disk refuses, at each single step.
 //!
-//! `strace` kills the program `examples/hammer.rs` at its first `write`, then at its second, and so on
+//! `strace` kills the program `examples/hammer_store.rs` at its first `write`, then at its second, and so on
 //! until a run gets through; the same for every other call that changes the disk. Without `strace` these
 //! tests say so and end; with `GALEN_REQUIRE_STRACE=1` they fail.
 
@@ -31,7 +31,7 @@ const CALLS: [&str; 4] = [
 /// The built example. `cargo test` builds it, `cargo test --test kill` does not: an old one would test old code.
 fn hammer() -> PathBuf {
     let tests = env::current_exe().unwrap();
-    let hammer = tests.parent().unwrap().parent().unwrap().join("examples/hammer");
+    let hammer = tests.parent().unwrap().parent().unwrap().join("examples/hammer_store");
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = ["examples", "src", "src/local", "src/swarm"]
@@ -42,7 +42,7 @@ fn hammer() -> PathBuf {
     let newest = sources.map(|source| modified(&source).unwrap()).max().unwrap();
     assert!(
         modified(&hammer).is_ok_and(|built| built >= newest),
-        "build it first: cargo build -p galen-storage --example hammer"
+        "build it first: cargo build -p galen-storage --example hammer_store"
     );
     hammer
 }

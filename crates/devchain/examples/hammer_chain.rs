@@ -12,8 +12,8 @@ use galen_devchain::{Config, DevChain};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let directory = arguments.next().ok_or("hammer DIRECTORY COUNT")?;
-    let count: u64 = arguments.next().ok_or("hammer DIRECTORY COUNT")?.parse()?;
+    let directory = arguments.next().ok_or("hammer_chain DIRECTORY COUNT")?;
+    let count: u64 = arguments.next().ok_or("hammer_chain DIRECTORY COUNT")?.parse()?;
     let chain = DevChain::open(directory, Config { snapshot_every: 4, ..common::config() })?;
     let start = chain.head().number;
     for nonce in start..start + count {

@@ -1,6 +1,6 @@
 //! Keeps a fixed series of contents in a store and prints each address once it is acknowledged.
 //!
-//! `hammer DIRECTORY [ROUNDS]`. Each round keeps every content, and every second round removes one again
+//! `hammer_store DIRECTORY [ROUNDS]`. Each round keeps every content, and every second round removes one again
 //! and prints a `-` before its address. The tests kill it at each step and look at what is left.
 //! Ends with 0 when done, with 3 and the error on stderr when the store refused.
 
@@ -16,7 +16,7 @@ const LENGTHS: [usize; 6] = [0, 31, 5_000, 31, 70_000, 600_000];
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     let Some(directory) = arguments.next() else {
-        eprintln!("usage: hammer DIRECTORY [ROUNDS]");
+        eprintln!("usage: hammer_store DIRECTORY [ROUNDS]");
         return ExitCode::from(2);
     };
     let rounds = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
