@@ -8,7 +8,7 @@ use galen_chain::{
 use galen_index::{Chart, LeafState, VoidReason};
 use galen_types::{
     Commitment, ConsentId, ConsentRoot, ConsentTree, ContentRef, KeyBundleId, Leaf, LeafKind,
-    ProposalId, RecordId, Segment, VersionId,
+    ProposalId, Purpose, RecordId, Segment, VersionId,
 };
 
 use LeafState::{Accepted, Rejected, Unconfirmed, Void};
@@ -296,6 +296,18 @@ fn a_signed_access_counts_once_and_a_sent_one_every_time() {
     assert_eq!(chart.accesses().len(), 4);
     // The head covers what the chain logged, the repetition too.
     assert_eq!(chart.head().entries(), 5);
+}
+
+#[test]
+fn equal_requests_count_once() {
+    let request = |deadline| LedgerEvent::AccessRequested {
+        patient: PATIENT,
+        organization: OTHER,
+        purposes: [Purpose::Treatment].into_iter().collect(),
+        message: None,
+        deadline,
+    };
+    assert_eq!(chart(&[request(50), request(50), request(51)]).requests().len(), 2);
 }
 
 #[test]

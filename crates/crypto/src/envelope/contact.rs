@@ -38,7 +38,7 @@ pub struct ContactEnvelope {
     terms: ContactTerms,
     recipient_key: B256,
     sealed: HpkeBox,
-    /// First Unix second at which the signature is no longer to be believed.
+    /// Last Unix second at which the signature is to be believed.
     pub deadline: u64,
     /// Signature of the patient's controller; not judged here. Empty until it is set.
     pub signature: Bytes,

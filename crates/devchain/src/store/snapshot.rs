@@ -1,6 +1,6 @@
 //! Snapshots: the whole chain at one place of the log, so that opening replays only what follows.
 //!
-//! A file `snapshot-<height>` holds `GALENSNP`, the Keccak-256 of what follows, and an RLP list.
+//! A file `snapshot-<offset in the log>` holds `GALENSNP`, the Keccak-256 of what follows, and an RLP list.
 //! A snapshot only saves time. One that is damaged, or that does not lie on this log, is passed
 //! over; the log has everything.
 
