@@ -24,6 +24,8 @@ struct Report {
     accepted: usize,
     refused: usize,
     files: Vec<FileReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,8 +46,17 @@ struct FileReport {
 
 fn check_files(files: &[PathBuf], ui: &Ui) -> Result<ExitCode, CliError> {
     let mut reports = Vec::new();
+    let mut unreadable = Vec::new();
     for path in files {
-        let report = check_file(path)?;
+        // One file that cannot be read does not hide what is wrong with the others.
+        let report = match check_file(path) {
+            Ok(report) => report,
+            Err(error) => {
+                ui.error(&error);
+                unreadable.push(path.display().to_string());
+                continue;
+            }
+        };
         if !ui.json() {
             for line in report.text() {
                 ui.line(&line)?;
@@ -54,13 +65,15 @@ fn check_files(files: &[PathBuf], ui: &Ui) -> Result<ExitCode, CliError> {
         reports.push(report);
     }
     let refused = reports.iter().filter(|report| !report.accepted).count();
+    let all_read = unreadable.is_empty();
     if ui.json() {
-        ui.object(&Report { accepted: reports.len() - refused, refused, files: reports })?;
+        let accepted = reports.len() - refused;
+        ui.object(&Report { accepted, refused, files: reports, unreadable })?;
     }
-    Ok(if refused == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(ErrorKind::Invalid.exit_code())
+    Ok(match (refused, all_read) {
+        (0, true) => ExitCode::SUCCESS,
+        (0, false) => ExitCode::from(ErrorKind::Unavailable.exit_code()),
+        _ => ExitCode::from(ErrorKind::Invalid.exit_code()),
     })
 }
 
