@@ -2,12 +2,13 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use eyre::{Result, WrapErr as _, bail, ensure};
+use eyre::{OptionExt as _, Result, WrapErr as _, bail, ensure};
+use serde_json::Value;
 
 use crate::tools::Tools;
 
@@ -28,7 +29,9 @@ const STEPS: &[Step] = &[
     step("forge-fmt", 2, |shop| shop.forge("default", &["fmt", "--check"])),
     step("abi", 5, |shop| {
         let me = std::env::current_exe().wrap_err("cannot find this program")?;
-        shop.run(shop.command(me).args(["abi", "--check"]))
+        // `cargo run` would say where this package lies; see `root`.
+        let here = shop.root.join("xtask");
+        shop.run(shop.command(me).args(["abi", "--check"]).env("CARGO_MANIFEST_DIR", here))
     }),
     step("oracles", 5, |shop| {
         shop.run(shop.command(shop.tools.python()).arg("tests/oracles/python/eip712.py"))
@@ -47,6 +50,14 @@ const STEPS: &[Step] = &[
     step("test", 40, |shop| shop.cargo(&["test", "--workspace"])),
     step("rust-oracles", 20, |shop| {
         shop.cargo(&["test", "--workspace", "--manifest-path", "tests/oracles/Cargo.toml"])
+    }),
+    step("demo", 30, |shop| {
+        shop.cargo(&["build", "--release"])?;
+        shop.demo(&[], 10.0)?;
+        let data = std::env::var_os("GALEN_FHIR").unwrap_or_else(|| "../shared/fhir".into());
+        let bundle = largest_file(&shop.root.join(data).join("synthea"))?;
+        let bundle = bundle.to_str().ok_or_eyre("a path that is not UTF-8")?;
+        shop.demo(&["--bundle", bundle], 60.0)
     }),
     step("forge-build", 15, |shop| {
         // A warning fails, and so does a contract that is too large to be deployed.
@@ -206,10 +217,35 @@ impl Shop<'_> {
         Ok(())
     }
 
+    /// The README's demo, which must account for every read and end in time.
+    fn demo(&self, args: &[&str], seconds: f64) -> Result<()> {
+        let demo = ["run", "--release", "--quiet", "--", "--quiet", "--json", "demo"];
+        let output = self.command(cargo()).args(demo).args(args).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: Value = serde_json::from_slice(&output.stdout).wrap_err("no JSON")?;
+        let took = report["seconds"].as_f64().ok_or_eyre("no `seconds`")?;
+        println!("{} records, {took:.1} s", report["records_proposed"]);
+        ensure!(report["audit_complete"] == true, "the audit is not complete");
+        ensure!(report["accesses_logged"] == report["reads_granted"], "a read is not in the log");
+        ensure!(took < seconds, "{took:.1} s, and {seconds} s are allowed");
+        Ok(())
+    }
+
     fn forge(&self, profile: &str, args: &[&str]) -> Result<()> {
         let mut command = self.command(self.tools.program("forge"));
         self.run(command.args(args).env("FOUNDRY_PROFILE", profile))
     }
+}
+
+/// The largest file of a folder.
+fn largest_file(folder: &Path) -> Result<PathBuf> {
+    let entries = std::fs::read_dir(folder)
+        .wrap_err_with(|| format!("cannot read {}: the demo needs its data", folder.display()))?;
+    let sized = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        Some((entry.metadata().ok()?.len(), entry.path()))
+    };
+    entries.filter_map(sized).max().map(|(_, path)| path).ok_or_eyre("no file to show")
 }
 
 /// What `timeout` exits with when time was up.
