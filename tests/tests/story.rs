@@ -461,7 +461,7 @@ async fn consents_end_by_time_and_by_revocation_alone() {
     let both = network.insurer.read(&insurer, Purpose::Treatment, &ids).await;
     assert_eq!(kind(both), ErrorKind::Denied, "one of two is not consented: none is read");
     let stolen = network.insurer.read(&physician, Purpose::Treatment, &ids[..1]).await;
-    assert!(matches!(stolen, Err(Error::Chain(_))), "another grantee's grant");
+    assert_eq!(kind(stolen), ErrorKind::Denied, "another grantee's grant");
 
     network.chain.advance_time(10 * DAY).unwrap();
     network.chain.mine().unwrap();
@@ -479,6 +479,25 @@ async fn consents_end_by_time_and_by_revocation_alone() {
     let audit = network.patient.audit().await.unwrap();
     assert!(audit.complete);
     assert_eq!(audit.accesses, 4, "what was refused left no event");
+}
+
+#[tokio::test]
+async fn a_withdrawn_proposal_leaves_the_inbox_and_cannot_be_accepted() {
+    let network = Network::new().await;
+    let (policy, nobody) = (CosignPolicy::default(), BTreeMap::new());
+    let records = [document(Category::Vitals)];
+    let announced = network.author.propose(&network.contact, records, &policy).await.unwrap();
+    let (id, record) = (announced[0].proposal, announced[0].records[0].id());
+    let patient = network.patient.id();
+    let other = network.galen.organization(identity(4)).withdraw(patient, id).await;
+    assert_eq!(kind(other), ErrorKind::NotFound, "only its author takes it back");
+    assert_eq!(network.patient.inbox().await.unwrap().len(), 1);
+    network.author.withdraw(patient, id).await.unwrap();
+    assert!(network.patient.inbox().await.unwrap().is_empty());
+    // The contract does not know; every reader does.
+    network.patient.answer(id, [0], [], &policy, &nobody).await.unwrap();
+    assert_eq!(kind(network.patient.open(record).await), ErrorKind::NotFound);
+    assert!(network.patient.audit().await.unwrap().complete);
 }
 
 #[tokio::test]

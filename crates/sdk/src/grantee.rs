@@ -6,6 +6,7 @@ use alloy_primitives::Address;
 use galen_chain::{Sent, typed};
 use galen_crypto::{GrantEnvelope, OpenKey, Opened, SegmentKey};
 use galen_index::Version;
+use galen_storage::StorageError;
 use galen_types::{Consent, Purpose, RecordId, RecordKey, Segment};
 
 use crate::{Error, Galen, Identity, patient::u48};
@@ -174,26 +175,31 @@ impl Grantee {
         if BTreeSet::from_iter(records).len() < records.len() {
             return Err(Error::Invalid("one call reads each record once"));
         }
-        let found: Result<Vec<(RecordKey, Version)>, Error> = self
-            .galen
-            .with_chart(grant.patient, |chart| {
-                records
-                    .iter()
-                    .map(|id| chart.record(*id).ok_or(Error::NoRecord(*id)))
-                    .map(|record| record.map(|record| (record.key, record.current().clone())))
-                    .collect()
-            })
-            .await?;
-        let found = found?;
-        let keys: Vec<RecordKey> = found.iter().map(|(key, _)| *key).collect();
+        let mut keys = Vec::new();
+        for id in records {
+            keys.push(self.current(grant.patient, *id).await?.0);
+        }
         let sent = self.log(grant.patient, &grant.consent, purpose, &keys).await?;
         let mut read = Vec::new();
-        for (record, version) in found {
-            let key = grant.key(record.segment)?;
-            let opened = self.galen.open_version(&record, &version, OpenKey::Segment(key)).await?.1;
-            read.push(ReadRecord { record, opened });
+        for key in keys {
+            read.push(self.open_logged(grant, &key).await?);
         }
         Ok((read, sent))
+    }
+
+    /// Opens a record whose read is logged. Where its content lies is asked only now, and once more if
+    /// it is gone: a custodian may be resealing it.
+    async fn open_logged(&self, grant: &Grant, record: &RecordKey) -> Result<ReadRecord, Error> {
+        let key = OpenKey::Segment(grant.key(record.segment)?);
+        let (_, version) = self.current(grant.patient, record.id()).await?;
+        let opened = match self.galen.open_version(record, &version, key).await {
+            Err(Error::Storage(StorageError::NotFound(_))) => {
+                let (_, version) = self.current(grant.patient, record.id()).await?;
+                self.galen.open_version(record, &version, key).await
+            }
+            first => first,
+        };
+        Ok(ReadRecord { record: *record, opened: opened?.1 })
     }
 
     /// Logs reads on chain without opening anything: the first half of [`Grantee::read`].

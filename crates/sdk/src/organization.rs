@@ -205,6 +205,23 @@ impl Organization {
         self.announce(contact, batch, policy).await
     }
 
+    /// Takes one of the organization's own proposals back. What the patient settled before stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoProposal`].
+    pub async fn withdraw(&self, patient: Address, proposal: ProposalId) -> Result<Sent, Error> {
+        let mine = |chart: &galen_index::Chart| {
+            chart.proposal(proposal).is_some_and(|found| found.event.author == self.id())
+        };
+        if !self.galen.with_chart(patient, mine).await? {
+            return Err(Error::NoProposal(proposal));
+        }
+        let deadline = self.galen.deadline().await?;
+        let account = &self.identity.account;
+        Ok(self.galen.ledger.withdraw(account, patient, proposal, deadline).await?)
+    }
+
     /// Signs somebody else's proposal as a cosigner. The signature goes to whoever settles it.
     ///
     /// # Errors
