@@ -31,6 +31,9 @@ pub(crate) enum CliError {
         #[source]
         source: galen_fhir::FhirError,
     },
+    /// A document holds nothing that could become a record.
+    #[error("{path} holds no resource to make a record of")]
+    Empty { path: String },
     /// A use case failed.
     #[error("cannot {doing}")]
     Sdk {
@@ -53,7 +56,7 @@ impl CliError {
     pub(crate) const fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { .. } | Self::Directory { .. } => ErrorKind::Unavailable,
-            Self::NotEmpty { .. } | Self::Refused { .. } => ErrorKind::Invalid,
+            Self::NotEmpty { .. } | Self::Refused { .. } | Self::Empty { .. } => ErrorKind::Invalid,
             Self::Sdk { source, .. } => source.kind(),
             Self::Devchain(_) | Self::Output(_) => ErrorKind::Unavailable,
             Self::Demo(_) => ErrorKind::Internal,
@@ -73,6 +76,7 @@ impl CliError {
             Self::Refused { .. } => {
                 "mend the document where the path and byte point; `galen fhir check` checks it again"
             }
+            Self::Empty { .. } => "choose a resource, or a Bundle with at least one entry",
             Self::Sdk { source, .. } => match source.kind() {
                 ErrorKind::Unavailable => "check disk space and the node, then try again",
                 ErrorKind::Stale => "try again",

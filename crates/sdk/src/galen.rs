@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256, Bytes};
 use galen_chain::{Account, ChainError, Ledger};
 use galen_crypto::{
     IdentityPublic, KeyBundle, MediaType, OpenKey, Opened, PatientKeys, RootSeed, SealContext,
@@ -184,6 +184,24 @@ impl Galen {
         let deadline = self.deadline().await?;
         self.ledger.publish_keys(account, previous, id, content, deadline).await?;
         Ok(id)
+    }
+
+    /// What holds for every envelope: it is for this ledger, in time, and signed by the patient.
+    pub(crate) async fn require_envelope(
+        &self,
+        ledger: LedgerId,
+        patient: Address,
+        digest: B256,
+        deadline: u64,
+        signature: &Bytes,
+    ) -> Result<(), Error> {
+        if ledger != self.id() {
+            return Err(Error::Envelope("it is for another ledger"));
+        }
+        if self.ledger.now().await? > deadline {
+            return Err(Error::Envelope("its signature is out of date"));
+        }
+        Ok(self.ledger.require_signed(patient, digest, signature).await?)
     }
 
     /// Last Unix second at which a signature made now holds.

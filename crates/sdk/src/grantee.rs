@@ -105,14 +105,8 @@ impl Grantee {
     pub async fn accept(&self, envelope: &[u8]) -> Result<Grant, Error> {
         let envelope = GrantEnvelope::decode(envelope)?;
         let terms = *envelope.terms();
-        if terms.ledger != self.galen.id() {
-            return Err(Error::Envelope("it is for another ledger"));
-        }
         if terms.grantee != self.id() {
             return Err(Error::Envelope("it is for another grantee"));
-        }
-        if self.galen.ledger.now().await? > envelope.deadline {
-            return Err(Error::Envelope("its signature is out of date"));
         }
         let message = typed::Envelope {
             patient: terms.patient,
@@ -123,7 +117,10 @@ impl Grantee {
             deadline: u48(envelope.deadline),
         };
         let digest = typed::digest(&message, terms.ledger);
-        self.galen.ledger.require_signed(terms.patient, digest, &envelope.signature).await?;
+        let (deadline, signature) = (envelope.deadline, &envelope.signature);
+        self.galen
+            .require_envelope(terms.ledger, terms.patient, digest, deadline, signature)
+            .await?;
         let (consent, segments) = envelope.open(&self.identity.keys.identity())?;
         if consent.id() != terms.consent || consent.grantee != self.id() {
             return Err(Error::Envelope("its terms are not those of its consent"));

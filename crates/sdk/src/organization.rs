@@ -109,9 +109,6 @@ impl Organization {
     pub async fn meet(&self, envelope: &[u8]) -> Result<Contact, Error> {
         let envelope = ContactEnvelope::decode(envelope)?;
         let terms = *envelope.terms();
-        if terms.ledger != self.galen.id() {
-            return Err(Error::Envelope("it is for another ledger"));
-        }
         if terms.author != self.id() {
             return Err(Error::Envelope("it is for another organization"));
         }
@@ -122,11 +119,11 @@ impl Organization {
             ciphertext: envelope.ciphertext_hash(),
             deadline: u48(envelope.deadline),
         };
-        if self.galen.ledger.now().await? > envelope.deadline {
-            return Err(Error::Envelope("its signature is out of date"));
-        }
         let digest = typed::digest(&message, terms.ledger);
-        self.galen.ledger.require_signed(terms.patient, digest, &envelope.signature).await?;
+        let (deadline, signature) = (envelope.deadline, &envelope.signature);
+        self.galen
+            .require_envelope(terms.ledger, terms.patient, digest, deadline, signature)
+            .await?;
         let bundle = self.galen.keys_of(terms.patient).await?;
         if bundle.id() != terms.bundle {
             return Err(Error::Envelope("the patient's keys have changed since"));

@@ -32,6 +32,9 @@ pub(crate) async fn tell(
     let mut teller = Teller { ui, report, step: 0 };
     let document = Document::read(&bundle)
         .map_err(|source| CliError::Refused { path: name.to_owned(), source })?;
+    if document.is_empty() {
+        return Err(CliError::Empty { path: name.to_owned() });
+    }
     let cast = Cast::gather(place, teller.report).await?;
     teller.step("A network", &[
         format!(
