@@ -148,7 +148,7 @@ impl Bench {
     async fn consents(&self, tree: &ConsentTree, granted: Vec<ConsentId>) -> Sent {
         let ledger = &self.ledger;
         ledger
-            .change_consents(&self.patient, tree, Vec::new(), granted, LATER)
+            .change_consents(&self.patient, tree, Vec::new(), granted, Vec::new(), LATER)
             .await
             .expect("changes consents")
     }

@@ -23,9 +23,20 @@ const LAYERS: &[(&str, &[&str])] = &[
             "galen-index",
         ],
     ),
+    ("galen-services", SERVICES),
     ("galen-devchain", &["galen-types"]),
     ("galen-cli", ALL_LIBRARIES),
     ("galen-e2e", ALL_LIBRARIES),
+];
+
+const SERVICES: &[&str] = &[
+    "galen-types",
+    "galen-fhir",
+    "galen-crypto",
+    "galen-storage",
+    "galen-chain",
+    "galen-index",
+    "galen-sdk",
 ];
 
 const ALL_LIBRARIES: &[&str] = &[
@@ -36,12 +47,13 @@ const ALL_LIBRARIES: &[&str] = &[
     "galen-chain",
     "galen-index",
     "galen-sdk",
+    "galen-services",
     "galen-devchain",
 ];
 
 /// Crates whose own tests and examples may run on the embedded chain, which the crates themselves
 /// know nothing of.
-const TESTED_ON_DEVCHAIN: &[&str] = &["galen-chain", "galen-index", "galen-sdk"];
+const TESTED_ON_DEVCHAIN: &[&str] = &["galen-chain", "galen-index", "galen-sdk", "galen-services"];
 
 /// Dependencies that talk to a person, and the only crate that may.
 const OWNERS: &[(&str, &str)] =

@@ -1,8 +1,10 @@
-//! Who signs: an id and the key of its controller.
+//! Who signs: an id and its controller, be it a key, a device or a contract.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use alloy::{
+    consensus::SignableTransaction,
+    dyn_abi::TypedData,
     signers::{
         SignerSync,
         k256::ecdsa::SigningKey,
@@ -11,33 +13,121 @@ use alloy::{
             coins_bip39::{English, Mnemonic},
         },
     },
-    sol_types::SolStruct,
+    sol_types::{Eip712Domain, SolStruct},
 };
-use alloy_primitives::{Address, B256, Bytes};
-use galen_types::{ErrorKind, LedgerId};
+use alloy_primitives::{Address, B256, Bytes, Signature};
+use async_trait::async_trait;
+use galen_types::{Consent, ConsentTree, ErrorKind, LedgerId};
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::typed;
 
-/// An id and the key that signs for it. The key never leaves the value and is never printed.
+/// Signs for an account: a key, a device, a contract wallet, or one of these behind a person who is
+/// asked first.
+#[async_trait]
+pub trait Signer: fmt::Debug + Send + Sync {
+    /// The account whose signature this is.
+    fn address(&self) -> Address;
+
+    /// Signs typed data: 64 bytes in the form of ERC-2098, or what a contract wallet takes by ERC-1271.
+    async fn sign(&self, request: &SigningRequest) -> Result<Bytes, SignError>;
+
+    /// Signs a transaction, whose gas the account pays.
+    async fn sign_transaction(
+        &self,
+        transaction: &mut (dyn SignableTransaction<Signature> + Send),
+    ) -> Result<Signature, SignError>;
+}
+
+/// Why there is no signature.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The person said no.
+    #[error("it was not signed: the answer was no")]
+    Declined,
+    /// The signer signs only what it can show.
+    #[error("it is not signed: {0}")]
+    Refused(String),
+    /// The device or the other owners of a wallet did not sign in time.
+    #[error("the signature is not there: {0}")]
+    Unavailable(String),
+}
+
+impl SignError {
+    /// What the caller can do about it.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Declined => ErrorKind::Declined,
+            Self::Refused(_) => ErrorKind::Invalid,
+            Self::Unavailable(_) => ErrorKind::Unavailable,
+        }
+    }
+}
+
+/// Typed data on its way to a [`Signer`], with what a person needs to understand it.
+#[derive(Clone, Debug)]
+pub struct SigningRequest {
+    /// The id in whose name is signed.
+    pub id: Address,
+    /// Domain, types and message, from which anybody can compute the digest.
+    pub typed: TypedData,
+    /// What is signed.
+    pub digest: B256,
+    /// What stands behind the hashes in the message.
+    pub evidence: Evidence,
+}
+
+/// What stands behind the hashes in a message. Whoever shows it must check that it hashes to what the
+/// message says.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Openings of the consent leaves that the message names.
+    pub consents: Vec<Consent>,
+    /// The consent tree after the change.
+    pub tree: Option<ConsentTree>,
+    /// The proposal that is answered or cosigned.
+    pub proposal: Option<typed::Proposal>,
+}
+
+impl SigningRequest {
+    /// A request to sign `message` under `domain` for `id`.
+    pub fn new<T: SolStruct + Serialize>(
+        id: Address,
+        message: &T,
+        domain: Eip712Domain,
+        evidence: Evidence,
+    ) -> Self {
+        let digest = message.eip712_signing_hash(&domain);
+        Self { id, typed: TypedData::from_struct(message, Some(domain)), digest, evidence }
+    }
+}
+
+/// An id and who signs for it.
 #[derive(Clone)]
 pub struct Account {
     id: Address,
-    signer: PrivateKeySigner,
+    signer: Arc<dyn Signer>,
 }
 
 impl Account {
+    /// Who signs for the id that is the signer's own address.
+    pub fn new(signer: impl Signer + 'static) -> Self {
+        Self { id: signer.address(), signer: Arc::new(signer) }
+    }
+
     /// A fresh random account that controls itself.
     pub fn random() -> Self {
-        Self::from(PrivateKeySigner::random())
+        Self::new(KeySigner::random())
     }
 
     /// The account of a 32-byte secp256k1 key; `None` if the bytes are no key.
     pub fn from_key(key: &[u8; 32]) -> Option<Self> {
-        PrivateKeySigner::from_slice(key).ok().map(Self::from)
+        KeySigner::from_key(key).map(Self::new)
     }
 
-    /// The same key, signing for another id that it controls after a rotation.
+    /// The same signer, signing for another id that it controls after a rotation.
     pub fn for_id(self, id: Address) -> Self {
         Self { id, ..self }
     }
@@ -48,49 +138,100 @@ impl Account {
     }
 
     /// The account whose signature counts.
-    pub const fn controller(&self) -> Address {
+    pub fn controller(&self) -> Address {
         self.signer.address()
     }
 
-    /// Signs typed data under a ledger's domain: deterministic (RFC 6979), 64 bytes in the form of
-    /// ERC-2098, which costs less calldata than `r‖s‖v`.
-    pub fn sign<T: SolStruct>(&self, message: &T, ledger: LedgerId) -> Bytes {
-        self.sign_digest(typed::digest(message, ledger))
+    /// Signs typed data under a ledger's domain.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub async fn sign<T: SolStruct + Serialize>(
+        &self,
+        message: &T,
+        ledger: LedgerId,
+        evidence: Evidence,
+    ) -> Result<Bytes, SignError> {
+        let domain = typed::ledger_domain(ledger);
+        self.signer.sign(&SigningRequest::new(self.id, message, domain, evidence)).await
     }
 
-    /// Signs a digest.
-    pub fn sign_digest(&self, digest: B256) -> Bytes {
-        let signature =
-            self.signer.sign_hash_sync(&digest).expect("a local key signs every digest");
-        signature.as_erc2098().into()
-    }
-
-    /// The key, for a wallet that pays gas.
-    pub(crate) fn signer(&self) -> PrivateKeySigner {
-        self.signer.clone()
-    }
-
-    /// The 32 secret bytes, for a keystore.
-    pub fn export_key(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.signer.to_bytes().0)
-    }
-}
-
-impl From<PrivateKeySigner> for Account {
-    fn from(signer: PrivateKeySigner) -> Self {
-        Self { id: signer.address(), signer }
+    /// Signs a transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub async fn sign_transaction(
+        &self,
+        transaction: &mut (dyn SignableTransaction<Signature> + Send),
+    ) -> Result<Signature, SignError> {
+        self.signer.sign_transaction(transaction).await
     }
 }
 
 impl From<SigningKey> for Account {
     fn from(key: SigningKey) -> Self {
-        Self::from(PrivateKeySigner::from_signing_key(key))
+        Self::new(KeySigner(PrivateKeySigner::from_signing_key(key)))
     }
 }
 
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Account({:#x})", self.id)
+    }
+}
+
+/// A secp256k1 key in memory. It signs whatever it is given and is never printed.
+#[derive(Clone)]
+pub struct KeySigner(PrivateKeySigner);
+
+impl KeySigner {
+    /// A fresh random key.
+    pub fn random() -> Self {
+        Self(PrivateKeySigner::random())
+    }
+
+    /// `None` if the bytes are no key.
+    pub fn from_key(key: &[u8; 32]) -> Option<Self> {
+        PrivateKeySigner::from_slice(key).ok().map(Self)
+    }
+
+    /// Signs a digest: deterministic (RFC 6979), 64 bytes in the form of ERC-2098, which costs less
+    /// calldata than `r‖s‖v`.
+    pub fn sign_digest(&self, digest: B256) -> Bytes {
+        let signature = self.0.sign_hash_sync(&digest).expect("a local key signs every digest");
+        signature.as_erc2098().into()
+    }
+
+    /// The 32 secret bytes, for a keystore.
+    pub fn export_key(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes().0)
+    }
+}
+
+impl fmt::Debug for KeySigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeySigner({:#x})", self.0.address())
+    }
+}
+
+#[async_trait]
+impl Signer for KeySigner {
+    fn address(&self) -> Address {
+        self.0.address()
+    }
+
+    async fn sign(&self, request: &SigningRequest) -> Result<Bytes, SignError> {
+        Ok(self.sign_digest(request.digest))
+    }
+
+    async fn sign_transaction(
+        &self,
+        transaction: &mut (dyn SignableTransaction<Signature> + Send),
+    ) -> Result<Signature, SignError> {
+        let hash = transaction.signature_hash();
+        Ok(self.0.sign_hash_sync(&hash).expect("a local key signs every digest"))
     }
 }
 
@@ -116,17 +257,17 @@ pub fn new_mnemonic() -> Zeroizing<String> {
     Zeroizing::new(mnemonic.to_phrase())
 }
 
-/// The account at `m/44'/60'/0'/0/index`. Patients use one index per organization, so that their
+/// The key at `m/44'/60'/0'/0/index`. Patients use one index per organization, so that their
 /// pseudonyms cannot be linked.
 ///
 /// # Errors
 ///
 /// [`MnemonicError`] if the words are not a mnemonic. The words are not repeated.
-pub fn account_from_mnemonic(words: &str, index: u32) -> Result<Account, MnemonicError> {
+pub fn key_from_mnemonic(words: &str, index: u32) -> Result<KeySigner, MnemonicError> {
     MnemonicBuilder::<English>::default()
         .phrase(words)
         .index(index)
         .and_then(|builder| builder.build())
-        .map(Account::from)
+        .map(KeySigner)
         .map_err(|_| MnemonicError)
 }

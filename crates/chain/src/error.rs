@@ -6,7 +6,7 @@ use alloy::transports::TransportError;
 use alloy_primitives::{Address, B256};
 use galen_types::ErrorKind;
 
-use crate::revert::Revert;
+use crate::{account::SignError, revert::Revert};
 
 /// A chain did not do what was asked, or said what cannot be true.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum ChainError {
     /// A signature is not the controller's.
     #[error("not a signature of {0:#x}")]
     NotSigned(Address),
+    /// There is no signature.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(&'static str),
@@ -65,6 +68,7 @@ impl ChainError {
             Self::Node(_) | Self::NotMined { .. } => ErrorKind::Unavailable,
             Self::Failed { .. } | Self::Reorganized { .. } => ErrorKind::Stale,
             Self::Inconsistent { .. } | Self::NotSigned(_) => ErrorKind::Integrity,
+            Self::Sign(error) => error.kind(),
             Self::NotALedger(_) => ErrorKind::NotFound,
             Self::Invalid(_) => ErrorKind::Invalid,
         }

@@ -15,7 +15,10 @@ mod payer;
 mod revert;
 pub mod typed;
 
-pub use account::{Account, MnemonicError, account_from_mnemonic, new_mnemonic};
+pub use account::{
+    Account, Evidence, KeySigner, MnemonicError, SignError, Signer, SigningRequest,
+    key_from_mnemonic, new_mnemonic,
+};
 pub use blocks::{BlockReader, LedgerBlock};
 pub use deploy::{Deployment, deploy, deployment_address};
 pub use error::ChainError;

@@ -3,11 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy::{
-    network::{Ethereum, EthereumWallet, TransactionBuilder},
+    consensus::SignableTransaction,
+    network::{Ethereum, EthereumWallet, TransactionBuilder, TxSigner},
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::types::{TransactionReceipt, TransactionRequest},
 };
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Signature};
+use async_trait::async_trait;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
@@ -43,7 +45,7 @@ impl Payer {
     pub(crate) fn new(provider: DynProvider<Ethereum>, account: &Account) -> Self {
         let provider = ProviderBuilder::new()
             .with_simple_nonce_management()
-            .wallet(EthereumWallet::from(account.signer()))
+            .wallet(EthereumWallet::from(Paying(account.clone())))
             .connect_provider(provider)
             .erased();
         Self { provider, address: account.controller(), sending: Arc::default() }
@@ -84,5 +86,22 @@ impl Payer {
         tokio::time::timeout(LANDING_DEADLINE, wait)
             .await
             .unwrap_or(Err(ChainError::NotMined { transaction, waited: LANDING_DEADLINE }))
+    }
+}
+
+struct Paying(Account);
+
+#[async_trait]
+impl TxSigner<Signature> for Paying {
+    fn address(&self) -> Address {
+        self.0.controller()
+    }
+
+    async fn sign_transaction(
+        &self,
+        transaction: &mut dyn SignableTransaction<Signature>,
+    ) -> alloy::signers::Result<Signature> {
+        let signed = self.0.sign_transaction(transaction).await;
+        signed.map_err(alloy::signers::Error::other)
     }
 }

@@ -1,7 +1,7 @@
 //! Accounts: where they come from, what they show, how they sign.
 
 use alloy_primitives::{Address, B256, Signature, address};
-use galen_chain::{Account, MnemonicError, account_from_mnemonic, new_mnemonic};
+use galen_chain::{Account, KeySigner, MnemonicError, Signer, key_from_mnemonic, new_mnemonic};
 
 /// The mnemonic of Hardhat and anvil, and the addresses that they print for it.
 const JUNK: &str = "test test test test test test test test test test test junk";
@@ -14,7 +14,7 @@ const JUNK_ACCOUNTS: [Address; 3] = [
 #[test]
 fn a_mnemonic_gives_one_address_for_each_organization() {
     for (index, expected) in (0..).zip(JUNK_ACCOUNTS) {
-        let account = account_from_mnemonic(JUNK, index).unwrap();
+        let account = Account::new(key_from_mnemonic(JUNK, index).unwrap());
         assert_eq!((account.id(), account.controller()), (expected, expected));
     }
 }
@@ -25,11 +25,11 @@ fn a_new_mnemonic_has_a_right_checksum_and_does_not_repeat() {
     assert_eq!(one.split(' ').count(), 12);
     assert_ne!(*one, *two);
     assert_ne!(
-        account_from_mnemonic(&one, 0).unwrap().id(),
-        account_from_mnemonic(&two, 0).unwrap().id()
+        key_from_mnemonic(&one, 0).unwrap().address(),
+        key_from_mnemonic(&two, 0).unwrap().address()
     );
     let wrong = JUNK.replace("junk", "test");
-    assert_eq!(account_from_mnemonic(&wrong, 0).unwrap_err(), MnemonicError);
+    assert_eq!(key_from_mnemonic(&wrong, 0).unwrap_err(), MnemonicError);
 }
 
 #[test]
@@ -44,15 +44,16 @@ fn an_account_shows_its_id_and_nothing_else() {
 
 #[test]
 fn signatures_are_compact_low_and_by_the_controller() {
-    let account = Account::random().for_id(Address::repeat_byte(7));
+    let key = KeySigner::random();
+    let account = Account::new(key.clone()).for_id(Address::repeat_byte(7));
     assert_eq!(account.id(), Address::repeat_byte(7));
     for n in 0..32 {
         let digest = B256::repeat_byte(n);
-        let bytes = account.sign_digest(digest);
+        let bytes = key.sign_digest(digest);
         assert_eq!(bytes.len(), 64);
         let signature = Signature::from_erc2098(&bytes);
         assert!(signature.normalize_s().is_none());
         assert_eq!(signature.recover_address_from_prehash(&digest).unwrap(), account.controller());
-        assert_eq!(bytes, account.sign_digest(digest), "deterministic");
+        assert_eq!(bytes, key.sign_digest(digest), "deterministic");
     }
 }

@@ -1,7 +1,7 @@
 //! Why a use case did not go through.
 
 use alloy_primitives::Address;
-use galen_chain::ChainError;
+use galen_chain::{ChainError, SignError};
 use galen_crypto::OpenError;
 use galen_fhir::FhirError;
 use galen_storage::StorageError;
@@ -14,6 +14,9 @@ pub enum Error {
     /// The chain refused or did not answer.
     #[error("the ledger did not take it")]
     Chain(#[from] ChainError),
+    /// There is no signature.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// Content could not be kept or read.
     #[error("the content store did not do it")]
     Storage(#[from] StorageError),
@@ -65,6 +68,7 @@ impl Error {
         // No `_` arm: a new variant must choose its kind before it compiles.
         match self {
             Self::Chain(error) => error.kind(),
+            Self::Sign(error) => error.kind(),
             Self::Storage(error) => error.kind(),
             Self::Crypto(error) => error.kind(),
             Self::Fhir(error) => error.kind(),

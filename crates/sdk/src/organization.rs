@@ -10,7 +10,12 @@ use galen_types::{
     VersionId,
 };
 
-use crate::{Error, Galen, Identity, attachment::Sealing, galen::fhir_json, patient::u48};
+use crate::{
+    Error, Galen, Identity,
+    attachment::Sealing,
+    galen::fhir_json,
+    patient::{signed, u48},
+};
 
 /// Most leaves of one proposal.
 pub const MAX_LEAVES: usize = 256;
@@ -225,14 +230,10 @@ impl Organization {
     ///
     /// [`Error::NoProposal`].
     pub async fn cosign(&self, patient: Address, proposal: ProposalId) -> Result<Bytes, Error> {
-        let deadline = self
-            .galen
-            .with_chart(patient, |chart| {
-                chart.proposal(proposal).map(|proposal| proposal.event.deadline)
-            })
-            .await?;
-        let deadline = deadline.ok_or(Error::NoProposal(proposal))?;
-        Ok(self.galen.ledger.cosign(&self.identity.account, proposal, deadline).await?)
+        let find = |chart: &galen_index::Chart| chart.proposal(proposal).map(signed);
+        let signed = self.galen.with_chart(patient, find).await?;
+        let signed = signed.ok_or(Error::NoProposal(proposal))?;
+        Ok(self.galen.ledger.cosign(&self.identity.account, &signed.message).await?)
     }
 
     /// A new record of a patient in a category.

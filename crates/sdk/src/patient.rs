@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, Bytes, U256, aliases::U48};
-use galen_chain::{Account, CosignPolicy, Masks, Sent, SignedProposal, typed};
+use galen_chain::{Account, CosignPolicy, Evidence, Masks, Sent, SignedProposal, typed};
 use galen_crypto::{
     ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantedSegment, Header, KeyBundle,
     MediaType, OpenKey, Opened, Opener, SegmentKey,
@@ -114,7 +114,8 @@ impl Patient {
             ciphertext: envelope.ciphertext_hash(),
             deadline: u48(envelope.deadline),
         };
-        envelope.signature = self.identity.account.sign(&message, terms.ledger);
+        envelope.signature =
+            self.identity.account.sign(&message, terms.ledger, Evidence::default()).await?;
         Ok(envelope.encode())
     }
 
@@ -229,11 +230,11 @@ impl Patient {
         let deadline = self.galen.deadline().await?;
         let account = &self.identity.account;
         let granted = vec![consent.id()];
-        let envelope = self.envelope(&consent, &recipient, deadline)?;
+        let envelope = self.envelope(&consent, &recipient, deadline).await?;
         let sent = self
             .galen
             .ledger
-            .change_consents(account, &tree, Vec::new(), granted, deadline)
+            .change_consents(account, &tree, Vec::new(), granted, vec![consent], deadline)
             .await?;
         Ok(Granted { consent, envelope, sent })
     }
@@ -252,7 +253,9 @@ impl Patient {
         let deadline = self.galen.deadline().await?;
         let account = &self.identity.account;
         let ledger = &self.galen.ledger;
-        Ok(ledger.change_consents(account, &tree, vec![consent], Vec::new(), deadline).await?)
+        Ok(ledger
+            .change_consents(account, &tree, vec![consent], Vec::new(), Vec::new(), deadline)
+            .await?)
     }
 
     /// Opens a record of the patient's own chart. Needs no log: it is theirs.
@@ -308,7 +311,7 @@ impl Patient {
         self.identity.keys.segment(segment, FIRST_EPOCH)
     }
 
-    fn envelope(
+    async fn envelope(
         &self,
         consent: &Consent,
         recipient: &galen_crypto::IdentityPublic,
@@ -340,7 +343,8 @@ impl Patient {
             ciphertext: envelope.ciphertext_hash(),
             deadline: u48(deadline),
         };
-        envelope.signature = self.identity.account.sign(&message, terms.ledger);
+        let evidence = Evidence { consents: vec![*consent], ..Evidence::default() };
+        envelope.signature = self.identity.account.sign(&message, terms.ledger, evidence).await?;
         Ok(envelope.encode())
     }
 
@@ -373,7 +377,7 @@ impl Patient {
 }
 
 /// What a proposal's event says was signed.
-fn signed(proposal: &Proposal) -> SignedProposal {
+pub(crate) fn signed(proposal: &Proposal) -> SignedProposal {
     let event = &proposal.event;
     SignedProposal {
         message: typed::Proposal {

@@ -18,7 +18,7 @@ use galen_types::{
 };
 
 use crate::{
-    Account, ChainError,
+    Account, ChainError, Evidence,
     contract::HealthLedger,
     ledger::{CosignPolicy, Ledger, Masks, SignedProposal},
     payer::Sent,
@@ -44,7 +44,7 @@ impl Ledger {
             content: content.digest,
             deadline: U48::saturating_from(deadline),
         };
-        let signature = account.sign(&message, self.id);
+        let signature = account.sign(&message, self.id, Evidence::default()).await?;
         self.send(self.contract.publishKeys(
             message.id,
             message.previous,
@@ -76,7 +76,7 @@ impl Ledger {
             policy: policy.hash(),
             leaves: leaves.iter().map(typed::Leaf::from).collect(),
         };
-        let signature = author.sign(&message, self.id);
+        let signature = author.sign(&message, self.id, Evidence::default()).await?;
         Ok(SignedProposal { message, signature })
     }
 
@@ -122,7 +122,7 @@ impl Ledger {
             proposal: proposal.0,
             deadline: U48::saturating_from(deadline),
         };
-        let signature = author.sign(&message, self.id);
+        let signature = author.sign(&message, self.id, Evidence::default()).await?;
         self.send(self.contract.withdraw(
             patient,
             message.author,
@@ -137,16 +137,16 @@ impl Ledger {
     pub async fn cosign(
         &self,
         cosigner: &Account,
-        proposal: ProposalId,
-        deadline: u64,
+        proposal: &typed::Proposal,
     ) -> Result<Bytes, ChainError> {
         let message = typed::Cosignature {
             cosigner: cosigner.id(),
             rotations: self.participant(cosigner.id()).await?.rotations,
-            proposal: proposal.0,
-            deadline: U48::saturating_from(deadline),
+            proposal: proposal.id().0,
+            deadline: proposal.deadline,
         };
-        Ok(cosigner.sign(&message, self.id))
+        let evidence = Evidence { proposal: Some(proposal.clone()), ..Evidence::default() };
+        Ok(cosigner.sign(&message, self.id, evidence).await?)
     }
 
     /// Settles a proposal with the patient's answer. `cosignatures` has one entry for each cosigner of
@@ -170,7 +170,8 @@ impl Ledger {
             rejected: masks.rejected,
             deadline: U48::saturating_from(deadline),
         };
-        let signature = patient.sign(&message, self.id);
+        let evidence = Evidence { proposal: Some(proposal.message.clone()), ..Evidence::default() };
+        let signature = patient.sign(&message, self.id, evidence).await?;
         let answer = HealthLedger::Answer {
             accepted: masks.accepted,
             rejected: masks.rejected,
@@ -207,13 +208,15 @@ impl Ledger {
         .await
     }
 
-    /// Replaces a patient's consent root by that of `tree`.
+    /// Replaces a patient's consent root by that of `tree`. `openings` are the terms behind the leaves
+    /// that change, for whoever is asked to sign.
     pub async fn change_consents(
         &self,
         patient: &Account,
         tree: &ConsentTree,
         revoked: Vec<ConsentId>,
         granted: Vec<ConsentId>,
+        openings: Vec<Consent>,
         deadline: u64,
     ) -> Result<Sent, ChainError> {
         let message = typed::ConsentChange {
@@ -226,7 +229,8 @@ impl Ledger {
             granted: granted.into_iter().map(B256::from).collect(),
             deadline: U48::saturating_from(deadline),
         };
-        let signature = patient.sign(&message, self.id);
+        let evidence = Evidence { consents: openings, tree: Some(tree.clone()), proposal: None };
+        let signature = patient.sign(&message, self.id, evidence).await?;
         let mut state = [0; 32];
         state[..28].copy_from_slice(message.root.as_slice());
         state[28..].copy_from_slice(&message.version.to_be_bytes());
@@ -282,11 +286,13 @@ impl Ledger {
             purpose: purpose.bit(),
             // The leaf as the contract will compute it: with somebody else's consent it is not found,
             // rather than the signature invalid.
-            consent: consent_of(grantee.id(), consent).0,
+            consent: consent_of(grantee.id(), consent).id().0,
             records: access.records.clone(),
             deadline: U48::saturating_from(deadline),
         };
-        let signature = grantee.sign(&message, self.id);
+        let terms = consent_of(grantee.id(), consent);
+        let evidence = Evidence { consents: vec![terms], ..Evidence::default() };
+        let signature = grantee.sign(&message, self.id, evidence).await?;
         self.send(self.contract.logAccessBySig(access, message.deadline, signature)).await
     }
 
@@ -317,7 +323,7 @@ impl Ledger {
                 .collect(),
             deadline: U48::saturating_from(deadline),
         };
-        let signature = signer.sign(&message, self.id);
+        let signature = signer.sign(&message, self.id, Evidence::default()).await?;
         if let [(record, content, previous)] = items {
             let header = reseal_header(record, content)
                 | U256::from(by_author) << 88
@@ -386,10 +392,10 @@ fn record_word(record: &RecordKey) -> U256 {
         | U256::from_be_slice(record.author.as_slice()) << 96
 }
 
-/// The leaf that a grantee claims when it shows the terms of a consent.
-fn consent_of(grantee: Address, terms: &Consent) -> ConsentId {
+/// The consent that a grantee claims when it shows the terms of a consent.
+fn consent_of(grantee: Address, terms: &Consent) -> Consent {
     let grantee = if terms.is_network() { Address::ZERO } else { grantee };
-    Consent { grantee, ..*terms }.id()
+    Consent { grantee, ..*terms }
 }
 
 /// Purpose and terms as an access shows them: bits 0..8 purpose, 8 network, 16..64 not before,

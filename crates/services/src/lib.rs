@@ -1,0 +1,5 @@
+//! Small services around a ledger. Each is a library here and a command of `galen`.
+//!
+//! | service | what it does |
+//! |---|---|
+//! | relay | submits signed messages and pays the gas, within limits |
