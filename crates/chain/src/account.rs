@@ -7,7 +7,6 @@ use alloy::{
     dyn_abi::TypedData,
     signers::{
         SignerSync,
-        k256::ecdsa::SigningKey,
         local::{
             MnemonicBuilder, PrivateKeySigner,
             coins_bip39::{English, Mnemonic},
@@ -170,9 +169,9 @@ impl Account {
     }
 }
 
-impl From<SigningKey> for Account {
-    fn from(key: SigningKey) -> Self {
-        Self::new(KeySigner(PrivateKeySigner::from_signing_key(key)))
+impl From<PrivateKeySigner> for Account {
+    fn from(key: PrivateKeySigner) -> Self {
+        Self::new(KeySigner(key))
     }
 }
 
