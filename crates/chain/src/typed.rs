@@ -185,6 +185,21 @@ alloy::sol! {
         bytes32 ciphertext;
         uint48 deadline;
     }
+
+    /// Who somebody says they are, and where their network is. Never sent to the chain.
+    struct Card {
+        address id;
+        string name;
+        uint8 role;
+        bytes32 bundle;
+        uint48 deployedIn;
+        bytes32 codeHash;
+        bytes32 salt;
+        string rpcUrl;
+        string relay;
+        string store;
+        uint48 issued;
+    }
 }
 
 /// Domain of everything that the ledger checks, and of what is only exchanged between people.
