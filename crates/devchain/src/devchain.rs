@@ -6,7 +6,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use alloy::primitives::{B256, Bytes};
+use alloy::{
+    primitives::{B256, Bytes},
+    signers::local::PrivateKeySigner,
+};
 
 use crate::{
     chain::{Chain, Sealed},
@@ -14,6 +17,7 @@ use crate::{
     error::Error,
     rpc::{self, Answer, RpcError},
     store::{Opened, Record, Store},
+    unlocked::Unlocked,
 };
 
 /// Seconds that one `advance_time` may add: a hundred years.
@@ -44,7 +48,13 @@ impl DevChain {
     /// A chain that is gone when its last handle is dropped.
     pub fn in_memory(config: Config) -> Self {
         let chain = Chain::new(&config);
-        Self::new(Core { chain, config, clock_offset: 0, store: None })
+        Self::new(Core {
+            chain,
+            config,
+            clock_offset: 0,
+            store: None,
+            unlocked: Unlocked::default(),
+        })
     }
 
     /// The chain in `directory`, which is made if it does not exist. No other handle or process
@@ -59,7 +69,8 @@ impl DevChain {
     /// - [`Error::NoSpace`], [`Error::Io`].
     pub fn open(directory: impl AsRef<Path>, config: Config) -> Result<Self, Error> {
         let Opened { store, chain, clock_offset } = Store::open(directory.as_ref(), &config)?;
-        Ok(Self::new(Core { chain, config, clock_offset, store: Some(store) }))
+        let (store, unlocked) = (Some(store), Unlocked::default());
+        Ok(Self::new(Core { chain, config, clock_offset, store, unlocked }))
     }
 
     fn new(core: Core) -> Self {
@@ -122,6 +133,20 @@ impl DevChain {
         Ok(self.head())
     }
 
+    /// Signs with these keys whatever `eth_sendTransaction` asks for in their names, until the last
+    /// handle is dropped. For keys that everybody knows (see
+    /// [`well_known_keys`](crate::well_known_keys)); the chain keeps none on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] if the chain is not used any more.
+    pub fn unlock(&self, keys: Vec<PrivateKeySigner>) -> Result<(), Error> {
+        self.change(|core| {
+            core.unlocked = Unlocked::new(keys);
+            Ok(())
+        })
+    }
+
     /// Answers one JSON-RPC call. `params` is an array, or null for none.
     ///
     /// # Errors
@@ -167,11 +192,16 @@ pub(crate) struct Core {
     config: Config,
     clock_offset: u64,
     store: Option<Store>,
+    unlocked: Unlocked,
 }
 
 impl Core {
     pub(crate) fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    pub(crate) fn unlocked(&self) -> &Unlocked {
+        &self.unlocked
     }
 
     /// Seconds that the clock was moved forward.

@@ -43,6 +43,7 @@ mod error;
 mod rpc;
 mod store;
 mod transport;
+mod unlocked;
 
 pub use config::{
     CREATE2_FACTORY, Clock, Config, DEFAULT_CHAIN_ID, DEFAULT_GAS_LIMIT, DEFAULT_GENESIS_TIME, Spec,
@@ -50,4 +51,5 @@ pub use config::{
 pub use devchain::{DevChain, Head};
 pub use error::Error;
 pub use rpc::{MAX_LOGS, RpcError};
-pub use transport::{MAX_BATCH_LEN, MAX_REQUEST_LEN};
+pub use transport::{Caller, MAX_BATCH_LEN, MAX_REQUEST_LEN};
+pub use unlocked::{WELL_KNOWN_MNEMONIC, well_known_keys};

@@ -1,7 +1,7 @@
 //! JSON-RPC: which method does what. Parameters and answers are those of the execution API
 //! (<https://ethereum.github.io/execution-apis>).
 
-mod fees;
+pub(crate) mod fees;
 mod logs;
 mod params;
 
@@ -23,6 +23,7 @@ use crate::{
     chain::{At, Chain, block::Block, reject},
     devchain::Core,
     error::Error,
+    unlocked,
 };
 
 /// Why a request was not answered: what travels in the `error` member (JSON-RPC 2.0, section 5.1).
@@ -42,6 +43,8 @@ impl RpcError {
     pub const REVERTED: i64 = 3;
     /// The node refuses: an invalid transaction, a state that is not kept.
     pub const SERVER: i64 = -32_000;
+    /// The time for a batch was over before this request began (go-ethereum).
+    pub const TIMED_OUT: i64 = -32_002;
     /// The answer would be too long (EIP-1474, "limit exceeded").
     pub const LIMIT: i64 = -32_005;
     /// Not a request.
@@ -58,7 +61,7 @@ impl RpcError {
     /// What the caller can do about it: repeat what the chain could not write, correct the rest.
     pub const fn kind(&self) -> ErrorKind {
         match self.code {
-            Self::INTERNAL => ErrorKind::Unavailable,
+            Self::INTERNAL | Self::TIMED_OUT => ErrorKind::Unavailable,
             _ => ErrorKind::Invalid,
         }
     }
@@ -93,6 +96,11 @@ pub(crate) fn answer(core: &mut Core, method: &str, params: &Value) -> Result<An
             let encoded: Bytes = params.required(0, "transaction")?;
             core.submit(&encoded).and_then(|hash| json(&hash))
         }
+        "eth_accounts" => json(&core.unlocked().addresses()),
+        "eth_sendTransaction" => {
+            let request: TransactionRequest = params.required(0, "transaction")?;
+            unlocked::send(core, request).and_then(|hash| json(&hash))
+        }
         "evm_increaseTime" => {
             let seconds = params.number(0, "seconds")?;
             core.advance_time(seconds)?;
@@ -125,7 +133,6 @@ fn read(chain: &Chain, method: &str, params: &Params<'_>) -> Result<Answer, RpcE
         "eth_chainId" => json(&U64::from(chain.chain_id)),
         "eth_blockNumber" => json(&U64::from(head.header.number)),
         "eth_syncing" => json(&false),
-        "eth_accounts" => json::<[Address; 0]>(&[]),
         "eth_gasPrice" => json(&U256::from(u128::from(chain.next_base_fee()) + fees::TIP)),
         "eth_maxPriorityFeePerGas" => json(&U256::from(fees::TIP)),
         "eth_feeHistory" => fees::history(chain, params),

@@ -1,7 +1,9 @@
 //! The chain as an alloy transport, and as JSON-RPC text for whoever serves it over HTTP.
 
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::{
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use alloy::{
     primitives::Bytes,
@@ -21,7 +23,7 @@ use tower::Service;
 
 use crate::{
     devchain::DevChain,
-    rpc::{Answer, RpcError},
+    rpc::{Answer, RpcError, clip},
 };
 
 /// Longest request, in bytes (go-ethereum, default of its HTTP server).
@@ -33,6 +35,23 @@ pub const MAX_BATCH_LEN: usize = 1_000;
 /// How often a client asks for a new block while it waits for one. Blocks are made at once, so
 /// that it hardly ever waits.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Who asks over HTTP, which decides what may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A program on this machine: every method.
+    Program,
+    /// A web page or an extension of a browser: the standard methods (`eth_`, `net_`, `web3_`), not
+    /// those that move the clock or the head.
+    Page,
+}
+
+impl Caller {
+    fn may(self, method: &str) -> bool {
+        const STANDARD: [&str; 3] = ["eth_", "net_", "web3_"];
+        self == Self::Program || STANDARD.iter().any(|prefix| method.starts_with(prefix))
+    }
+}
 
 impl DevChain {
     /// An RPC client whose requests are answered in this process.
@@ -51,12 +70,19 @@ impl DevChain {
     /// Returns the body of the response; empty if there is nothing to say (only notifications).
     /// At most [`MAX_REQUEST_LEN`] bytes and [`MAX_BATCH_LEN`] requests; more is an error response.
     pub fn handle_json(&self, body: &[u8]) -> Vec<u8> {
-        self.answer_body(body).map_or_else(Vec::new, String::into_bytes)
+        self.handle_json_for(Caller::Program, None, body)
     }
 
-    fn answer_body(&self, body: &[u8]) -> Option<String> {
+    /// As [`handle_json`](Self::handle_json), for a caller that may not do everything. Requests of a
+    /// batch that have not begun at the deadline are answered with an error.
+    pub fn handle_json_for(
+        &self,
+        caller: Caller,
+        deadline: Option<Instant>,
+        body: &[u8],
+    ) -> Vec<u8> {
         let refuse =
-            |code, message: &str| Some(reply(&Value::Null, Err(RpcError::new(code, message))));
+            |code, message: &str| reply(&Value::Null, Err(RpcError::new(code, message))).into();
         if body.len() > MAX_REQUEST_LEN {
             return refuse(RpcError::INVALID_REQUEST, "request too large");
         }
@@ -68,21 +94,38 @@ impl DevChain {
                 refuse(RpcError::INVALID_REQUEST, "batch too large")
             }
             Ok(Value::Array(batch)) => {
-                let answers: Vec<_> =
-                    batch.into_iter().filter_map(|request| self.answer_text(request)).collect();
-                (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
+                let answer = |request| self.answer_text(caller, deadline, request);
+                let answers: Vec<_> = batch.into_iter().filter_map(answer).collect();
+                if answers.is_empty() {
+                    return Vec::new();
+                }
+                format!("[{}]", answers.join(",")).into()
             }
-            Ok(request) => self.answer_text(request),
+            Ok(request) => {
+                self.answer_text(caller, deadline, request).map_or_else(Vec::new, String::into)
+            }
             Err(_) => refuse(RpcError::PARSE, "parse error"),
         }
     }
 
-    fn answer_text(&self, request: Value) -> Option<String> {
+    fn answer_text(
+        &self,
+        caller: Caller,
+        deadline: Option<Instant>,
+        request: Value,
+    ) -> Option<String> {
         let Ok(Request { id, method, params }) = serde_json::from_value(request) else {
             let error = RpcError::new(RpcError::INVALID_REQUEST, "invalid request");
             return Some(reply(&Value::Null, Err(error)));
         };
-        let answer = self.answer(&method, &params);
+        let answer = if !caller.may(&method) {
+            let message = format!("the method {} is not for web pages", clip(&method));
+            Err(RpcError::new(RpcError::NO_METHOD, message))
+        } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            Err(RpcError::new(RpcError::TIMED_OUT, "request timed out"))
+        } else {
+            self.answer(&method, &params)
+        };
         // A request without an id is a notification; nobody waits for its answer.
         id.map(|id| reply(&id, answer))
     }

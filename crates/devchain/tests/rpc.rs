@@ -17,7 +17,8 @@ use alloy::{
 };
 use common::{call, code, config, deploy, ether, key, provider, send};
 use galen_devchain::{
-    CREATE2_FACTORY, Config, DevChain, MAX_LOGS, MAX_REQUEST_LEN, RpcError, Spec,
+    CREATE2_FACTORY, Caller, Config, DevChain, MAX_LOGS, MAX_REQUEST_LEN, RpcError, Spec,
+    well_known_keys,
 };
 use galen_types::ErrorKind;
 use serde_json::{Value, json};
@@ -550,6 +551,74 @@ fn json_bodies_are_answered_as_the_protocol_says() {
     assert_eq!(code(&long), json!(RpcError::INVALID_REQUEST));
     let nested = "[".repeat(100_000);
     assert_eq!(code(&nested), json!(RpcError::PARSE));
+}
+
+/// The keys of Hardhat and anvil, signed for by the chain; nobody else's.
+#[test]
+fn unlocked_accounts_are_signed_for() {
+    let keys = well_known_keys();
+    let from = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+    let accounts = vec![(from, ether(10))];
+    let chain = DevChain::in_memory(Config { accounts, ..Config::default() });
+    let send = |request: Value| chain.request("eth_sendTransaction", &json!([request]));
+    let to = Address::repeat_byte(9);
+    let transfer = json!({ "from": from, "to": to, "value": "0x7" });
+    assert_eq!(send(transfer.clone()).unwrap_err().message, format!("unknown account {from:#x}"));
+
+    chain.unlock(keys).unwrap();
+    let listed = chain.request("eth_accounts", &Value::Null).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 10);
+    assert_eq!(listed[0], json!(from));
+    for nonce in 0..3 {
+        let hash = send(transfer.clone()).unwrap();
+        let sent = chain.request("eth_getTransactionByHash", &json!([hash])).unwrap();
+        assert_eq!((&sent["nonce"], &sent["from"]), (&json!(format!("{nonce:#x}")), &json!(from)));
+        assert_eq!(sent["type"], "0x2");
+    }
+    let mut legacy = transfer.clone();
+    legacy["gasPrice"] = json!("0x77359400");
+    let hash = send(legacy).unwrap();
+    let sent = chain.request("eth_getTransactionByHash", &json!([hash])).unwrap();
+    assert_eq!(sent["type"], "0x0");
+    let hash = send(json!({ "from": from, "data": code::deploy(&code::store()) })).unwrap();
+    let receipt = chain.request("eth_getTransactionReceipt", &json!([hash])).unwrap();
+    assert_eq!(receipt["status"], "0x1");
+    assert!(receipt["contractAddress"].is_string());
+
+    let refusals = [
+        (json!({ "to": to }), "missing value for `from`"),
+        (json!({ "from": to, "to": to }), "unknown account 0x0909"),
+        (json!({ "from": from, "to": to, "chainId": "0x1" }), "chainId does not match node's"),
+        (json!({ "from": from, "to": to, "nonce": "0x1" }), "nonce too low"),
+        (json!({ "from": from, "to": to, "value": ether(100) }), "insufficient funds"),
+    ];
+    for (request, expected) in refusals {
+        let message = send(request).unwrap_err().message;
+        assert!(message.starts_with(expected), "{message}");
+    }
+    let balance = chain.request("eth_getBalance", &json!([to])).unwrap();
+    assert_eq!(balance, json!(U256::from(28)));
+}
+
+#[test]
+fn web_pages_cannot_move_the_chain() {
+    let chain = DevChain::in_memory(config());
+    let ask = |caller, deadline, method: &str| -> Value {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [1] });
+        let answer = chain.handle_json_for(caller, deadline, body.to_string().as_bytes());
+        serde_json::from_slice::<Value>(&answer).unwrap()["error"]["code"].clone()
+    };
+    for method in ["evm_mine", "evm_increaseTime", "dev_reorg", "anvil_setBalance", "eth"] {
+        assert_eq!(ask(Caller::Page, None, method), RpcError::NO_METHOD, "{method}");
+    }
+    assert_eq!(chain.head().number, 0);
+    for method in ["eth_chainId", "net_version", "web3_clientVersion"] {
+        assert_eq!(ask(Caller::Page, None, method), Value::Null, "{method}");
+    }
+    assert_eq!(ask(Caller::Program, None, "evm_mine"), Value::Null);
+    let past = Some(std::time::Instant::now());
+    assert_eq!(ask(Caller::Program, past, "evm_mine"), RpcError::TIMED_OUT);
+    assert_eq!(chain.head().number, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

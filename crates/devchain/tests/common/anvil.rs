@@ -1,7 +1,8 @@
 //! An anvil process on loopback, and JSON-RPC to it over a plain socket.
 
 use std::{
-    io::{Read as _, Write as _},
+    cell::RefCell,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -11,9 +12,63 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The program, if the environment names one.
+pub fn program() -> Option<String> {
+    let program = std::env::var("GALEN_ANVIL").ok();
+    if program.is_none() {
+        let required = std::env::var("GALEN_REQUIRE_ANVIL").is_ok_and(|value| value == "1");
+        assert!(!required, "GALEN_ANVIL is required and not set");
+        eprintln!("skipped: GALEN_ANVIL does not name the program");
+    }
+    program
+}
+
+/// JSON-RPC over one connection that stays open.
+pub struct Rpc(RefCell<BufReader<TcpStream>>);
+
+impl Rpc {
+    pub fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(RefCell::new(BufReader::new(stream)))
+    }
+
+    /// The result, or the error object.
+    pub fn request(&self, method: &str, params: &Value) -> Result<Value, Value> {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let body = body.to_string();
+        let mut stream = self.0.borrow_mut();
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut length = None;
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).unwrap();
+            match line.trim_end().to_ascii_lowercase().split_once(": ") {
+                Some(("content-length", value)) => length = value.parse::<usize>().ok(),
+                Some(_) => {}
+                None if line == "\r\n" => break,
+                None => assert!(line.starts_with("HTTP/1.1 200"), "{line}"),
+            }
+        }
+        let mut answer = vec![0; length.expect("a length")];
+        stream.read_exact(&mut answer).unwrap();
+        let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+        match answer.get_mut("error") {
+            Some(error) => Err(error.take()),
+            None => Ok(answer["result"].take()),
+        }
+    }
+}
+
 pub struct Anvil {
     process: Child,
-    port: u16,
+    rpc: Rpc,
 }
 
 impl Anvil {
@@ -29,36 +84,17 @@ impl Anvil {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let anvil = Self { process, port };
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(start.elapsed() < PATIENCE, "anvil does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
-        anvil
+        Self { process, rpc: Rpc::connect(port) }
     }
 
     /// The result, or the error object.
     pub fn request(&self, method: &str, params: &Value) -> Result<Value, Value> {
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let body = body.to_string();
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // HTTP/1.0: the answer ends with the connection and comes in one piece.
-        write!(
-            stream,
-            "POST / HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        let mut answer: Value = serde_json::from_str(body).unwrap();
-        match answer.get_mut("error") {
-            Some(error) => Err(error.take()),
-            None => Ok(answer["result"].take()),
-        }
+        self.rpc.request(method, params)
     }
 
     /// The receipt, once there is one.

@@ -4,12 +4,14 @@
     unreachable_pub,
     missing_docs,
     missing_debug_implementations,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "each test uses its part of it, and a test that cannot go on panics"
 )]
 
 pub mod anvil;
 pub mod code;
+pub mod random;
 
 use alloy::{
     consensus::{SignableTransaction as _, TxEip1559, TxEnvelope},
