@@ -13,7 +13,8 @@ use alloy::{
 };
 use alloy_primitives::{Address, B256, U256, keccak256};
 use galen_chain::{
-    Account, CosignPolicy, Ledger, Masks, Sent, SignedProposal, contract::HealthLedger, deploy,
+    Account, CosignPolicy, Ledger, Masks, Sent, SignedProposal, TreeChange, contract::HealthLedger,
+    deploy,
 };
 use galen_devchain::{Clock, Config, DevChain, Spec};
 use galen_types::{
@@ -147,10 +148,9 @@ impl Bench {
 
     async fn consents(&self, tree: &ConsentTree, granted: Vec<ConsentId>) -> Sent {
         let ledger = &self.ledger;
-        ledger
-            .change_consents(&self.patient, tree, Vec::new(), granted, Vec::new(), LATER)
-            .await
-            .expect("changes consents")
+        let version = ledger.consents(self.patient.id()).await.expect("answers").version;
+        let change = TreeChange { tree: tree.clone(), version, granted, ..TreeChange::default() };
+        ledger.change_consents(&self.patient, change, LATER).await.expect("changes consents")
     }
 
     async fn measure(&mut self) {

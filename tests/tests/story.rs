@@ -1,7 +1,12 @@
 //! The story of the SDK where it does not go well: what is refused, by whom, and what stands after it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use alloy_primitives::{Address, B256, U256, hex};
 use galen_chain::{Account, CosignPolicy, Ledger, deploy};
@@ -39,6 +44,11 @@ struct Network {
     contact: Contact,
 }
 
+/// The time of this machine, in Unix seconds.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
 fn seed(n: u8) -> RootSeed {
     RootSeed::from_bytes([n; 32])
 }
@@ -57,7 +67,9 @@ impl Network {
         let relayer = account(1);
         let accounts = vec![(relayer.controller(), U256::from(10).pow(U256::from(20)))];
         // The clock stands unless it is moved, so that all happens in one block time.
-        let config = Config { accounts, clock: Clock::Manual, ..Config::default() };
+        let genesis_time = now();
+        let clock = Clock::Manual;
+        let config = Config { accounts, clock, genesis_time, ..Config::default() };
         let chain = DevChain::in_memory(config);
         let storage = Storage::local(directory.path()).await.unwrap();
         let galen = network(&chain, &relayer, storage, B256::ZERO).await;
@@ -95,6 +107,7 @@ impl Network {
             grantee: to.id(),
             categories: vec![category.index()],
             purposes: PurposeSet::from_iter([Purpose::Treatment]),
+            not_before: None,
             lifetime,
         };
         let granted = self.patient.grant(&request).await.unwrap();
@@ -350,12 +363,13 @@ async fn readers_fall_back_to_the_newest_content_that_opens() {
 }
 
 #[tokio::test]
-async fn grant_envelopes_are_for_one_grantee_one_ledger_and_an_hour() {
+async fn grant_envelopes_are_for_one_grantee_one_ledger_and_a_month() {
     let network = Network::new().await;
     let request = GrantRequest {
         grantee: network.physician.id(),
         categories: vec![Category::Vitals.index()],
         purposes: PurposeSet::from_iter([Purpose::Treatment]),
+        not_before: None,
         lifetime: 30 * DAY,
     };
     let envelope = network.patient.grant(&request).await.unwrap().envelope;
@@ -380,14 +394,14 @@ async fn grant_envelopes_are_for_one_grantee_one_ledger_and_an_hour() {
     for len in [0, 1, envelope.len() - 1] {
         assert!(network.physician.accept(&envelope[..len]).await.is_err(), "{len} bytes");
     }
-    network.chain.advance_time(2 * DAY).unwrap();
+    network.chain.advance_time(31 * DAY).unwrap();
     network.chain.mine().unwrap();
     let late = network.physician.accept(&envelope).await;
     assert!(matches!(late, Err(Error::Envelope("its signature is out of date"))));
 }
 
 #[tokio::test]
-async fn contact_envelopes_are_for_one_organization_one_ledger_and_an_hour() {
+async fn contact_envelopes_are_for_one_organization_one_ledger_and_a_month() {
     let network = Network::new().await;
     let envelope = network.patient.introduce(network.author.id()).await.unwrap();
     network.author.meet(&envelope).await.unwrap();
@@ -403,7 +417,7 @@ async fn contact_envelopes_are_for_one_organization_one_ledger_and_an_hour() {
         changed[at] ^= 1;
         assert!(network.author.meet(&changed).await.is_err(), "byte {at}");
     }
-    network.chain.advance_time(2 * DAY).unwrap();
+    network.chain.advance_time(31 * DAY).unwrap();
     network.chain.mine().unwrap();
     let late = network.author.meet(&envelope).await;
     assert!(matches!(late, Err(Error::Envelope("its signature is out of date"))));
@@ -463,7 +477,8 @@ async fn consents_end_by_time_and_by_revocation_alone() {
     let stolen = network.insurer.read(&physician, Purpose::Treatment, &ids[..1]).await;
     assert_eq!(kind(stolen), ErrorKind::Denied, "another grantee's grant");
 
-    network.chain.advance_time(10 * DAY).unwrap();
+    // An hour more: the clock of this machine went on while the chain stood.
+    network.chain.advance_time(10 * DAY + 3_600).unwrap();
     network.chain.mine().unwrap();
     assert_eq!(kind(billing().await), ErrorKind::Denied, "after its end");
     vitals(Purpose::Treatment).await.unwrap();

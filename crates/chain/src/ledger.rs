@@ -16,6 +16,8 @@ use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256};
 use galen_types::{ConsentRoot, LedgerId};
 use serde::{Deserialize, Serialize};
 
+pub use calls::TreeChange;
+
 use crate::{
     Account, ChainError,
     blocks::BlockReader,

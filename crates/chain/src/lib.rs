@@ -28,6 +28,7 @@ pub use event::{
 };
 pub use ledger::{
     ChartSlot, ConsentSlot, CosignPolicy, Ledger, Masks, Participant, SignedProposal, Standing,
+    TreeChange,
 };
 pub use payer::Sent;
 pub use revert::Revert;

@@ -160,7 +160,7 @@ impl Organization {
         };
         let mut batch = Batch::default();
         batch.push((leaf, len), key);
-        self.announce(contact, batch, policy).await
+        self.send(self.sign(contact, batch, policy).await?).await
     }
 }
 

@@ -57,6 +57,12 @@ pub enum Error {
     /// An author has no segment for a category of this patient.
     #[error("the patient named no segment for category {0}")]
     NoSegment(u8),
+    /// Too few cosigners signed; these did not.
+    #[error("too few cosigners signed: {} did not", .0.len())]
+    CosignersMissing(Vec<Address>),
+    /// The journal of an import could not be written.
+    #[error("the journal of the import could not be written")]
+    Journal(#[source] std::io::Error),
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(&'static str),
@@ -74,7 +80,10 @@ impl Error {
             Self::Fhir(error) => error.kind(),
             Self::DoesNotOpen(_) | Self::Misproposed { .. } => ErrorKind::Integrity,
             Self::NoKeys(_) | Self::NoProposal(_) | Self::NoRecord(_) => ErrorKind::NotFound,
-            Self::ConsentNotLive(_) | Self::NoSegment(_) => ErrorKind::Denied,
+            Self::ConsentNotLive(_) | Self::NoSegment(_) | Self::CosignersMissing(_) => {
+                ErrorKind::Denied
+            }
+            Self::Journal(_) => ErrorKind::Unavailable,
             Self::Envelope(_) => ErrorKind::Integrity,
             Self::Invalid(_) => ErrorKind::Invalid,
         }

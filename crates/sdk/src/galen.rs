@@ -1,6 +1,10 @@
 //! The front door, and what all roles share.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use alloy_primitives::{Address, B256, Bytes};
 use galen_chain::{Account, ChainError, Ledger};
@@ -17,8 +21,11 @@ use crate::{Error, grantee::Grantee, organization::Organization, patient::Patien
 /// Longest record that is opened in memory, in bytes of sealed content.
 pub const MAX_RECORD_LEN: u64 = 256 << 20;
 
-/// Seconds that a signature holds.
+/// Seconds that a signature holds which is sent to the chain at once.
 const SIGNATURE_LIFETIME: u64 = 3_600;
+
+/// Seconds that an envelope may be on its way: people carry it by mail, paper or hand.
+pub const ENVELOPE_LIFETIME: u64 = 30 * 24 * 3_600;
 
 /// Longest key bundle that is fetched, in bytes.
 const MAX_BUNDLE_LEN: u64 = 330_000;
@@ -125,6 +132,17 @@ impl Galen {
         Ok(look(view.chart(patient).unwrap_or(&nothing)))
     }
 
+    /// Looks at all charts as of the newest block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn with_view<T>(&self, look: impl FnOnce(&View) -> T) -> Result<T, Error> {
+        let mut view = self.view.lock().await;
+        view.sync().await?;
+        Ok(look(&view))
+    }
+
     /// Members and former members of the network.
     ///
     /// # Errors
@@ -198,15 +216,44 @@ impl Galen {
         if ledger != self.id() {
             return Err(Error::Envelope("it is for another ledger"));
         }
-        if self.ledger.now().await? > deadline {
+        if self.time().await? > deadline {
             return Err(Error::Envelope("its signature is out of date"));
         }
         Ok(self.ledger.require_signed(patient, digest, signature).await?)
     }
 
+    /// Keeps an envelope in the content store, so that a short text tells where it lies. Only its
+    /// recipient can open it; see [`Grantee::accept_at`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`].
+    pub async fn deliver(&self, envelope: Vec<u8>) -> Result<ContentRef, Error> {
+        Ok(self.storage.put_bytes(envelope).await?)
+    }
+
+    /// Unix second to count deadlines from: the time of the newest block or of this machine, whichever
+    /// is later.
+    ///
+    /// The newest block of an idle development chain is old, and the next one is not; a chain whose time
+    /// was advanced is ahead of the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn time(&self) -> Result<u64, ChainError> {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        Ok(self.ledger.now().await?.max(clock))
+    }
+
     /// Last Unix second at which a signature made now holds.
     pub(crate) async fn deadline(&self) -> Result<u64, ChainError> {
-        Ok(self.ledger.now().await? + SIGNATURE_LIFETIME)
+        Ok(self.time().await? + SIGNATURE_LIFETIME)
+    }
+
+    /// Last Unix second at which an envelope made now is believed.
+    pub(crate) async fn envelope_deadline(&self) -> Result<u64, ChainError> {
+        Ok(self.time().await? + ENVELOPE_LIFETIME)
     }
 
     pub(crate) const fn id(&self) -> LedgerId {

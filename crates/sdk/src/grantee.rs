@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::Address;
-use galen_chain::{Sent, typed};
+use alloy_primitives::{Address, B256};
+use galen_chain::{ChainError, Sent, typed};
 use galen_crypto::{GrantEnvelope, OpenKey, Opened, SegmentKey};
-use galen_index::Version;
+use galen_index::{AccessEntry, Version};
 use galen_storage::StorageError;
-use galen_types::{Consent, Purpose, RecordId, RecordKey, Segment};
+use galen_types::{Consent, ContentRef, Purpose, RecordId, RecordKey, Segment};
 
-use crate::{Error, Galen, Identity, patient::u48};
+use crate::{ConsentStatus, Error, Galen, Identity, patient::u48};
 
 /// Most records that one access transaction names.
 pub const MAX_READS: usize = 64;
@@ -27,6 +27,11 @@ impl Grant {
     /// The patient.
     pub const fn patient(&self) -> Address {
         self.patient
+    }
+
+    /// Indexes of the categories that it opens, ascending by segment.
+    pub fn categories(&self) -> impl Iterator<Item = u8> {
+        self.categories.values().copied()
     }
 
     /// The terms.
@@ -96,13 +101,14 @@ impl Grantee {
         self.galen.publish_identity(&self.identity).await
     }
 
-    /// Opens the envelope of a grant and checks who signed it and what it is for.
+    /// Opens the envelope of a grant within 30 days and checks who signed it and what it is for.
     ///
     /// # Errors
     ///
-    /// [`Error::Envelope`] if it is for somebody else, another ledger, or does not fit its consent;
-    /// [`Error::Chain`] if the patient did not sign it.
+    /// [`Error::Envelope`] if it is for somebody else, another ledger, out of date, or does not fit its
+    /// consent; [`Error::Chain`] if the patient did not sign it.
     pub async fn accept(&self, envelope: &[u8]) -> Result<Grant, Error> {
+        let sealed = envelope;
         let envelope = GrantEnvelope::decode(envelope)?;
         let terms = *envelope.terms();
         if terms.grantee != self.id() {
@@ -121,6 +127,32 @@ impl Grantee {
         self.galen
             .require_envelope(terms.ledger, terms.patient, digest, deadline, signature)
             .await?;
+        self.accept_again(sealed)
+    }
+
+    /// As [`Grantee::accept`], for an envelope that lies in the content store, see [`Galen::deliver`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Grantee::accept`]; [`Error::Storage`]. Returns the envelope too, to be kept.
+    pub async fn accept_at(&self, at: &ContentRef) -> Result<(Grant, Vec<u8>), Error> {
+        let limit = galen_crypto::envelope::MAX_ENVELOPE_LEN as u64;
+        let envelope = self.galen.storage.get(at, limit).await?;
+        Ok((self.accept(&envelope).await?, envelope.to_vec()))
+    }
+
+    /// Opens an envelope that [`Grantee::accept`] took before and that was kept since: its signature and
+    /// date were judged then. Whether the consent is still live is the chain's to say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Envelope`], [`Error::Crypto`].
+    pub fn accept_again(&self, envelope: &[u8]) -> Result<Grant, Error> {
+        let envelope = GrantEnvelope::decode(envelope)?;
+        let terms = *envelope.terms();
+        if terms.grantee != self.id() || terms.ledger != self.galen.id() {
+            return Err(Error::Envelope("it is for another grantee or ledger"));
+        }
         let (consent, segments) = envelope.open(&self.identity.keys.identity())?;
         if consent.id() != terms.consent || consent.grantee != self.id() {
             return Err(Error::Envelope("its terms are not those of its consent"));
@@ -132,22 +164,60 @@ impl Grantee {
         Ok(Grant { patient: terms.patient, consent, keys, categories })
     }
 
-    /// Records of the patient that the consent covers, by id.
+    /// Whether a grant can be used now: at the time of the newest block, under the newest root.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn status(&self, grant: &Grant) -> Result<ConsentStatus, Error> {
+        let (id, consent) = (grant.consent.id(), &grant.consent);
+        let time = self.galen.ledger.now().await?;
+        let live =
+            self.galen.with_chart(grant.patient, |it| it.consents().tree.contains(id)).await?;
+        Ok(if live { ConsentStatus::of(consent, time) } else { ConsentStatus::Revoked })
+    }
+
+    /// Records of the patient that the grant covers, by id.
     ///
     /// # Errors
     ///
     /// [`Error::Chain`].
     pub async fn readable(&self, grant: &Grant) -> Result<Vec<RecordId>, Error> {
-        self.galen
-            .with_chart(grant.patient, |chart| {
-                chart
-                    .records()
-                    .filter(|record| !record.is_retracted())
-                    .filter(|record| grant.consent.segments.contains(record.key.segment))
-                    .map(|record| record.key.id())
-                    .collect()
-            })
-            .await
+        let keys = self.covered(grant.patient, &grant.consent).await?;
+        Ok(keys.iter().map(RecordKey::id).collect())
+    }
+
+    /// Records of the patient that a consent covers, by id; also for a consent of all organizations, for
+    /// which there is no grant.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn covered(
+        &self,
+        patient: Address,
+        consent: &Consent,
+    ) -> Result<Vec<RecordKey>, Error> {
+        let covered = |chart: &galen_index::Chart| {
+            let records = chart.records().filter(|record| !record.is_retracted());
+            let covered = records.filter(|record| consent.segments.contains(record.key.segment));
+            covered.map(|record| record.key).collect()
+        };
+        self.galen.with_chart(patient, covered).await
+    }
+
+    /// The grantee's own reads of a patient's records as the chain has them, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn accesses(&self, patient: Address) -> Result<Vec<AccessEntry>, Error> {
+        let id = self.id();
+        let own = |chart: &galen_index::Chart| {
+            let own = chart.accesses().iter().filter(|access| access.event.grantee == id);
+            own.copied().collect()
+        };
+        self.galen.with_chart(patient, own).await
     }
 
     /// Reads records: first every read is logged on chain, where the contract checks grantee,
@@ -199,9 +269,12 @@ impl Grantee {
         Ok(ReadRecord { record: *record, opened: opened?.1 })
     }
 
-    /// Logs reads on chain without opening anything: the first half of [`Grantee::read`].
+    /// Logs reads on chain without opening anything: the first half of [`Grantee::read`], and all that
+    /// direct mode can do under a consent of all organizations (break-glass with an emergency purpose),
+    /// for which nobody holds keys.
     ///
-    /// The contract decides, also about a consent that is not live.
+    /// The contract decides, also about a consent that is not live. If the patient changed other consents
+    /// between the making of the proof and its arrival, the proof is made again, once.
     ///
     /// # Errors
     ///
@@ -214,22 +287,48 @@ impl Grantee {
         records: &[RecordKey],
     ) -> Result<Sent, Error> {
         let id = consent.id();
+        let (proof, deadline) = self.proof(patient, consent).await?;
+        let first = self.log_with(consent, purpose, proof.clone(), records, deadline).await;
+        // A revoked consent and a stale proof look alike to the contract; the current tree tells.
+        let Err(Error::Chain(ChainError::Reverted(why))) = &first else { return first };
+        if why.name() != "ConsentNotFound" {
+            return first;
+        }
+        let (again, deadline) = self.proof(patient, consent).await?;
+        let live = |chart: &galen_index::Chart| chart.consents().tree.contains(id);
+        if again == proof || !self.galen.with_chart(patient, live).await? {
+            return first;
+        }
+        self.log_with(consent, purpose, again, records, deadline).await
+    }
+
+    /// Proof that a consent is live, as far as it is, and the deadline for a read under it.
+    async fn proof(&self, patient: Address, consent: &Consent) -> Result<(Vec<B256>, u64), Error> {
+        let id = consent.id();
         let mut deadline = self.galen.deadline().await?;
-        let proof = self
-            .galen
-            .with_chart(patient, |chart| {
-                // Two equal signatures count as one read: a second one in the same block time differs.
-                let own = chart.accesses().iter().map(|access| &access.event);
-                let own = own.filter(|event| event.consent == id && event.grantee == self.id());
-                let last = own.map(|event| event.deadline).max();
-                deadline = deadline.max(last.map_or(0, |last| last + 1));
-                chart.consents().tree.proof(id)
-            })
-            .await?;
+        let proof = |chart: &galen_index::Chart| {
+            // Two equal signatures count as one read: a second one in the same block time differs.
+            let own = chart.accesses().iter().map(|access| &access.event);
+            let own = own.filter(|event| event.consent == id && event.grantee == self.id());
+            let last = own.map(|event| event.deadline).max();
+            deadline = deadline.max(last.map_or(0, |last| last + 1));
+            // Without a proof the contract says what is missing.
+            chart.consents().tree.proof(id).unwrap_or_default()
+        };
+        let proof = self.galen.with_chart(patient, proof).await?;
+        Ok((proof, deadline))
+    }
+
+    async fn log_with(
+        &self,
+        consent: &Consent,
+        purpose: Purpose,
+        proof: Vec<B256>,
+        records: &[RecordKey],
+        deadline: u64,
+    ) -> Result<Sent, Error> {
         let ledger = &self.galen.ledger;
         let account = &self.identity.account;
-        // Without a proof the contract says what is missing.
-        let proof = proof.unwrap_or_default();
         Ok(ledger.log_access(account, consent, purpose, proof, records, deadline).await?)
     }
 }

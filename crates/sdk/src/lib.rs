@@ -66,6 +66,7 @@
 //!         grantee: insurer.id(),
 //!         categories: vec![Category::Billing.index()],
 //!         purposes: [Purpose::Payment].into_iter().collect(),
+//!         not_before: None,
 //!         lifetime: 7 * 24 * 3_600,
 //!     })
 //!     .await?;
@@ -91,16 +92,27 @@
 //! ```
 
 mod attachment;
+mod cbor;
+mod chart;
+mod consents;
+mod cosign;
 mod error;
 mod galen;
 mod grantee;
 mod organization;
+mod outbox;
 mod patient;
+mod requests;
 mod reseal;
 
+pub use chart::{RecordEntry, VersionState};
+pub use consents::{ConsentEntry, ConsentStatus, GrantRequest, Granted, MAX_GRANTS};
+pub use cosign::{CosignSheet, MAX_COSIGNERS, MAX_SHEET_LEN};
 pub use error::Error;
-pub use galen::{Galen, Identity, MAX_RECORD_LEN};
+pub use galen::{ENVELOPE_LIFETIME, Galen, Identity, MAX_RECORD_LEN};
 pub use grantee::{Grant, Grantee, MAX_READS, ReadRecord};
-pub use organization::{Announced, Contact, MAX_LEAVES, NewRecord, Organization};
-pub use patient::{GrantRequest, Granted, Patient, ProposedRecord};
+pub use organization::{Announced, Contact, MAX_LEAVES, NewRecord, Organization, Prepared};
+pub use outbox::{MAX_REASON_LEN, OutboxEntry, ProposalState};
+pub use patient::{Patient, ProposedRecord};
+pub use requests::{Asked, MAX_MESSAGE_LEN, MAX_REQUESTS, Question, ReceivedRequest, Requested};
 pub use reseal::ResealedRecord;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, Bytes};
-use galen_chain::{CosignPolicy, Sent, SignedProposal, typed};
+use galen_chain::{Account, CosignPolicy, Sent, SignedProposal, typed};
 use galen_crypto::{ContactEnvelope, KeyBundle, MediaType, random_salt, seal_bytes};
+use galen_index::Version;
 use galen_types::{
-    Commitment, Leaf, LeafKind, Plaintext, ProposalId, RecordId, RecordKey, Salt, Segment,
-    VersionId,
+    Leaf, LeafKind, Plaintext, ProposalId, RecordId, RecordKey, Salt, Segment, VersionId,
 };
 
 use crate::{
@@ -75,6 +75,26 @@ pub struct Announced {
     pub sent: Sent,
 }
 
+/// A proposal that is signed and not sent yet, its content kept. Whoever has it can send it.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// What was signed.
+    pub signed: SignedProposal,
+    /// Its leaves.
+    pub leaves: Vec<Leaf>,
+    /// Records of its leaves.
+    pub records: Vec<RecordKey>,
+    /// Bytes of sealed content.
+    pub sealed_bytes: u64,
+}
+
+impl Prepared {
+    /// Id of the proposal.
+    pub fn proposal(&self) -> ProposalId {
+        self.signed.message.id()
+    }
+}
+
 /// An organization on one network.
 #[derive(Clone, Debug)]
 pub struct Organization {
@@ -96,6 +116,10 @@ impl Organization {
         &self.galen
     }
 
+    pub(crate) const fn account(&self) -> &Account {
+        &self.identity.account
+    }
+
     /// Publishes the organization's public key, so that patients can seal to it.
     ///
     /// # Errors
@@ -105,13 +129,14 @@ impl Organization {
         self.galen.publish_identity(&self.identity).await
     }
 
-    /// Opens what a patient sent at first contact.
+    /// Opens what a patient sent at first contact, within 30 days.
     ///
     /// # Errors
     ///
-    /// [`Error::Envelope`] if it is for somebody else, another ledger, or keys that are no longer
-    /// current; [`Error::Chain`] if the patient did not sign it.
+    /// [`Error::Envelope`] if it is for somebody else, another ledger, out of date, or for keys that are
+    /// no longer current; [`Error::Chain`] if the patient did not sign it.
     pub async fn meet(&self, envelope: &[u8]) -> Result<Contact, Error> {
+        let sealed = envelope;
         let envelope = ContactEnvelope::decode(envelope)?;
         let terms = *envelope.terms();
         if terms.author != self.id() {
@@ -129,6 +154,21 @@ impl Organization {
         self.galen
             .require_envelope(terms.ledger, terms.patient, digest, deadline, signature)
             .await?;
+        self.meet_again(sealed).await
+    }
+
+    /// Opens an envelope that [`Organization::meet`] accepted before and that was kept since: its
+    /// signature and date were judged then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Organization::meet`], but for signature and date.
+    pub async fn meet_again(&self, envelope: &[u8]) -> Result<Contact, Error> {
+        let envelope = ContactEnvelope::decode(envelope)?;
+        let terms = *envelope.terms();
+        if terms.author != self.id() || terms.ledger != self.galen.id() {
+            return Err(Error::Envelope("it is for another organization or ledger"));
+        }
         let bundle = self.galen.keys_of(terms.patient).await?;
         if bundle.id() != terms.bundle {
             return Err(Error::Envelope("the patient's keys have changed since"));
@@ -161,13 +201,57 @@ impl Organization {
             let first = (LeafKind::New, VersionId::default());
             batch.push(self.seal(contact, key, &record, first).await?, key);
             if batch.leaves.len() == MAX_LEAVES {
-                announced.push(self.announce(contact, std::mem::take(&mut batch), policy).await?);
+                let full = std::mem::take(&mut batch);
+                announced.push(self.send(self.sign(contact, full, policy).await?).await?);
             }
         }
         if !batch.leaves.is_empty() {
-            announced.push(self.announce(contact, batch, policy).await?);
+            announced.push(self.send(self.sign(contact, batch, policy).await?).await?);
         }
         Ok(announced)
+    }
+
+    /// Seals 1 to 256 documents, keeps them and signs the proposal, but does not send it: first half of
+    /// [`Organization::propose`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Organization::propose`].
+    pub async fn prepare(
+        &self,
+        contact: &Contact,
+        records: impl IntoIterator<Item = NewRecord>,
+        policy: &CosignPolicy,
+    ) -> Result<Prepared, Error> {
+        let (mut numbers, mut batch) = (BTreeMap::new(), Batch::default());
+        for record in records {
+            if batch.leaves.len() == MAX_LEAVES {
+                return Err(Error::Invalid("a proposal has 1 to 256 leaves"));
+            }
+            let segment = contact.segment(record.category)?;
+            let number = self.next_number(&mut numbers, contact.patient, segment).await?;
+            let key = RecordKey { patient: contact.patient, author: self.id(), segment, number };
+            let first = (LeafKind::New, VersionId::default());
+            batch.push(self.seal(contact, key, &record, first).await?, key);
+        }
+        self.sign(contact, batch, policy).await
+    }
+
+    /// Sends a proposal that was prepared, unless the ledger has it: the second half of
+    /// [`Organization::propose`], which can be repeated.
+    ///
+    /// `None` if it was announced before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn announce(&self, prepared: Prepared) -> Result<Option<Announced>, Error> {
+        let (id, patient) = (prepared.proposal(), prepared.signed.message.patient);
+        let there = |chart: &galen_index::Chart| chart.proposal(id).is_some();
+        if self.galen.with_chart(patient, there).await? {
+            return Ok(None);
+        }
+        self.send(prepared).await.map(Some)
     }
 
     /// Proposes a new version of one of the organization's own records.
@@ -185,26 +269,48 @@ impl Organization {
         document: &NewRecord,
         policy: &CosignPolicy,
     ) -> Result<Announced, Error> {
-        let current = self
-            .galen
-            .with_chart(contact.patient, |chart| {
-                chart.record(record).map(|record| (record.key, record.current().clone()))
-            })
-            .await?;
-        let (key, current) = current.ok_or(Error::NoRecord(record))?;
-        if key.author != self.id() {
-            return Err(Error::Invalid("only the author of a record amends it"));
-        }
-        if current.policy != policy.hash() {
-            return Err(Error::Invalid("an amendment needs the policy of what it amends"));
-        }
+        let (key, current) = self.own_record(contact, record, policy).await?;
         if contact.segment(document.category)? != key.segment {
             return Err(Error::Invalid("a record never changes its segment"));
         }
         let mut batch = Batch::default();
         let place = (LeafKind::Amendment, current.id);
         batch.push(self.seal(contact, key, document, place).await?, key);
-        self.announce(contact, batch, policy).await
+        self.send(self.sign(contact, batch, policy).await?).await
+    }
+
+    /// One of the organization's own records and the version that stands.
+    pub(crate) async fn own_version(
+        &self,
+        contact: &Contact,
+        record: RecordId,
+    ) -> Result<(RecordKey, Version), Error> {
+        let find = |chart: &galen_index::Chart| {
+            chart.record(record).map(|record| (record.key, record.current().clone()))
+        };
+        let found = self.galen.with_chart(contact.patient, find).await?;
+        let (key, current) = found.ok_or(Error::NoRecord(record))?;
+        if key.author != self.id() {
+            return Err(Error::Invalid("only the author of a record does this"));
+        }
+        Ok((key, current))
+    }
+
+    /// As [`Organization::own_version`], of a record that can have a successor under this policy.
+    pub(crate) async fn own_record(
+        &self,
+        contact: &Contact,
+        record: RecordId,
+        policy: &CosignPolicy,
+    ) -> Result<(RecordKey, Version), Error> {
+        let (key, current) = self.own_version(contact, record).await?;
+        if current.leaf.kind == LeafKind::Retraction {
+            return Err(Error::Invalid("the record is retracted: nothing follows"));
+        }
+        if current.policy != policy.hash() {
+            return Err(Error::Invalid("a successor needs the policy of what it follows"));
+        }
+        Ok((key, current))
     }
 
     /// Takes one of the organization's own proposals back. What the patient settled before stays.
@@ -268,7 +374,7 @@ impl Organization {
         })
     }
 
-    async fn next_number(
+    pub(crate) async fn next_number(
         &self,
         numbers: &mut BTreeMap<Segment, u64>,
         patient: Address,
@@ -286,7 +392,7 @@ impl Organization {
         Ok(next)
     }
 
-    async fn seal(
+    pub(crate) async fn seal(
         &self,
         contact: &Contact,
         key: RecordKey,
@@ -298,25 +404,31 @@ impl Organization {
         let (committed, sealed) = seal_bytes(&sealing.request(), document.payload.expose())?;
         let len = sealed.len() as u64;
         let content = self.galen.storage.put_bytes(sealed).await?;
-        let commitment: Commitment = committed.commitment;
+        let commitment = committed.commitment;
         let (segment, number) = (key.segment, key.number);
         Ok((Leaf { kind, segment, number, content, commitment, previous }, len))
     }
 
-    pub(crate) async fn announce(
+    pub(crate) async fn sign(
         &self,
         contact: &Contact,
         batch: Batch,
         policy: &CosignPolicy,
-    ) -> Result<Announced, Error> {
+    ) -> Result<Prepared, Error> {
         let ledger = &self.galen.ledger;
         let deadline = self.galen.deadline().await? + PROPOSAL_LIFETIME;
         let Batch { leaves, records, sealed_bytes } = batch;
         let account = &self.identity.account;
         let signed =
             ledger.sign_proposal(account, contact.patient, &leaves, policy, deadline).await?;
-        let sent = ledger.propose(&signed, &leaves).await?;
-        Ok(Announced { proposal: signed.message.id(), signed, records, sealed_bytes, sent })
+        Ok(Prepared { signed, leaves, records, sealed_bytes })
+    }
+
+    pub(crate) async fn send(&self, prepared: Prepared) -> Result<Announced, Error> {
+        let sent = self.galen.ledger.propose(&prepared.signed, &prepared.leaves).await?;
+        let proposal = prepared.proposal();
+        let Prepared { signed, records, sealed_bytes, .. } = prepared;
+        Ok(Announced { proposal, signed, records, sealed_bytes, sent })
     }
 }
 
@@ -326,7 +438,7 @@ const PROPOSAL_LIFETIME: u64 = 180 * 24 * 3_600;
 /// Leaves that will go into one proposal.
 #[derive(Default)]
 pub(crate) struct Batch {
-    leaves: Vec<Leaf>,
+    pub(crate) leaves: Vec<Leaf>,
     records: Vec<RecordKey>,
     sealed_bytes: u64,
 }
@@ -340,7 +452,17 @@ impl Batch {
 }
 
 impl Contact {
-    fn segment(&self, category: u8) -> Result<Segment, Error> {
+    pub(crate) fn segment(&self, category: u8) -> Result<Segment, Error> {
         self.segments.get(&category).copied().ok_or(Error::NoSegment(category))
+    }
+
+    /// Index of the category that a segment of this patient stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Envelope`] if the patient did not name the segment.
+    pub fn category(&self, segment: Segment) -> Result<u8, Error> {
+        let found = self.segments.iter().find(|(_, named)| **named == segment);
+        found.map(|(category, _)| *category).ok_or(Error::Envelope("it lacks the segment"))
     }
 }

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, Bytes, U256, aliases::U48};
-use galen_chain::{Account, CosignPolicy, Evidence, Masks, Sent, SignedProposal, typed};
+use galen_chain::{Account, CosignPolicy, Evidence, Masks, Position, Sent, SignedProposal, typed};
 use galen_crypto::{
-    ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantedSegment, Header, KeyBundle,
-    MediaType, OpenKey, Opened, Opener, SegmentKey,
+    ContactEnvelope, ContactTerms, Header, KeyBundle, MediaType, OpenKey, Opened, Opener,
+    PatientKeys, SegmentKey,
 };
 use galen_fhir::{Category, Document};
 use galen_index::{AuditReport, LeafState, Proposal, Record};
 use galen_types::{
-    Consent, ConsentId, ContentRef, LeafKind, ProposalId, PurposeSet, RecordId, RecordKey, Salt,
-    Segment,
+    ContentRef, LeafKind, ProposalId, RecordId, RecordKey, Salt, Segment, VersionId,
 };
 
 use crate::{
@@ -22,7 +21,7 @@ use crate::{
 };
 
 /// The first epoch of segment keys.
-const FIRST_EPOCH: u32 = 1;
+pub(crate) const FIRST_EPOCH: u32 = 1;
 
 /// A proposed record that the patient opened and that is what it says.
 #[derive(Clone, Debug)]
@@ -33,32 +32,19 @@ pub struct ProposedRecord {
     pub record: RecordKey,
     /// Index of the category that its segment stands for.
     pub category: u8,
+    /// Whether it is new, an amendment or a retraction. The document of a retraction is its reason.
+    pub kind: LeafKind,
+    /// Name of the version.
+    pub version: VersionId,
+    /// For an amendment or a retraction: the version that it follows, and whether that one stands. If
+    /// it does not, accepting the leaf has no effect.
+    pub follows: Option<(VersionId, bool)>,
+    /// Where the proposal was announced.
+    pub announced: Position,
+    /// Last Unix second at which an answer is possible.
+    pub deadline: u64,
     /// The document.
     pub opened: Opened,
-}
-
-/// What a patient lets a grantee do.
-#[derive(Clone, Debug)]
-pub struct GrantRequest {
-    /// Who may read.
-    pub grantee: Address,
-    /// Indexes of the categories.
-    pub categories: Vec<u8>,
-    /// Why they may read.
-    pub purposes: PurposeSet,
-    /// For how many seconds, from the newest block.
-    pub lifetime: u64,
-}
-
-/// A consent that is live, and the message that brings its keys to the grantee.
-#[derive(Clone, Debug)]
-pub struct Granted {
-    /// The terms.
-    pub consent: Consent,
-    /// What the grantee gets: see [`crate::Grantee::accept`]. Only the grantee can open it.
-    pub envelope: Vec<u8>,
-    /// The transaction.
-    pub sent: Sent,
 }
 
 /// A patient under one pseudonym, on one network.
@@ -106,7 +92,7 @@ impl Patient {
             bundle: self.bundle().id(),
         };
         let mut envelope = ContactEnvelope::seal(terms, &recipient, &pairs)?;
-        envelope.deadline = self.galen.deadline().await?;
+        envelope.deadline = self.galen.envelope_deadline().await?;
         let message = typed::Contact {
             patient: terms.patient,
             author,
@@ -167,7 +153,27 @@ impl Patient {
         if opened.media_type.as_str() == FHIR_JSON && leaf.kind != LeafKind::Retraction {
             check_category(&opened, category).map_err(fault)?;
         }
-        Ok(ProposedRecord { index, record, category, opened })
+        let follows = match leaf.kind {
+            LeafKind::New => None,
+            LeafKind::Amendment | LeafKind::Retraction => {
+                let stands = |chart: &galen_index::Chart| {
+                    let record = chart.record(record.id());
+                    record.is_some_and(|record| record.current().id == leaf.previous)
+                };
+                Some((leaf.previous, self.galen.with_chart(self.id(), stands).await?))
+            }
+        };
+        Ok(ProposedRecord {
+            index,
+            record,
+            category,
+            kind: leaf.kind,
+            version: leaf.version(),
+            follows,
+            announced: proposal.announced,
+            deadline: event.deadline,
+            opened,
+        })
     }
 
     /// Answers a proposal with one signature. A leaf in neither list stays unconfirmed.
@@ -201,61 +207,6 @@ impl Patient {
         let account = &self.identity.account;
         let ledger = &self.galen.ledger;
         Ok(ledger.settle(account, &signed, masks, deadline, policy, signatures).await?)
-    }
-
-    /// Grants a consent in direct mode: the keys of the segments go to the grantee.
-    ///
-    /// From then on nothing but the grantee's honesty makes it log a read before it reads. A grant
-    /// through proxies will not have this limit.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoKeys`] if the grantee has published none.
-    pub async fn grant(&self, request: &GrantRequest) -> Result<Granted, Error> {
-        let recipient = self.galen.identity_of(request.grantee).await?;
-        let map = self.identity.keys.segment_map();
-        let now = self.galen.ledger.now().await?;
-        let state = self.galen.with_chart(self.id(), |chart| chart.consents().clone()).await?;
-        let consent = Consent {
-            grantee: request.grantee,
-            segments: request.categories.iter().map(|category| map.segment(*category)).collect(),
-            purposes: request.purposes,
-            not_before: now,
-            expiry: now + request.lifetime,
-            // Derived from the version, so that the seed gives it back.
-            salt: self.identity.keys.consent_salt(state.version.into()),
-        };
-        let mut tree = state.tree;
-        tree.insert(consent.id());
-        let deadline = self.galen.deadline().await?;
-        let account = &self.identity.account;
-        let granted = vec![consent.id()];
-        let envelope = self.envelope(&consent, &recipient, deadline).await?;
-        let sent = self
-            .galen
-            .ledger
-            .change_consents(account, &tree, Vec::new(), granted, vec![consent], deadline)
-            .await?;
-        Ok(Granted { consent, envelope, sent })
-    }
-
-    /// Revokes a consent. What the grantee has opened cannot be taken back.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ConsentNotLive`].
-    pub async fn revoke(&self, consent: ConsentId) -> Result<Sent, Error> {
-        let state = self.galen.with_chart(self.id(), |chart| chart.consents().clone()).await?;
-        let mut tree = state.tree;
-        if !tree.remove(consent) {
-            return Err(Error::ConsentNotLive(consent));
-        }
-        let deadline = self.galen.deadline().await?;
-        let account = &self.identity.account;
-        let ledger = &self.galen.ledger;
-        Ok(ledger
-            .change_consents(account, &tree, vec![consent], Vec::new(), Vec::new(), deadline)
-            .await?)
     }
 
     /// Opens a record of the patient's own chart. Needs no log: it is theirs.
@@ -303,49 +254,16 @@ impl Patient {
         &self.identity.account
     }
 
+    pub(crate) const fn keys(&self) -> &PatientKeys {
+        &self.identity.keys
+    }
+
     pub(crate) fn identity_key(&self) -> ReaderKey {
         ReaderKey::Identity(Box::new(self.identity.keys.identity()))
     }
 
     pub(crate) fn segment_key(&self, segment: Segment) -> SegmentKey {
         self.identity.keys.segment(segment, FIRST_EPOCH)
-    }
-
-    async fn envelope(
-        &self,
-        consent: &Consent,
-        recipient: &galen_crypto::IdentityPublic,
-        deadline: u64,
-    ) -> Result<Vec<u8>, Error> {
-        let terms = GrantTerms {
-            ledger: self.galen.id(),
-            patient: self.id(),
-            grantee: consent.grantee,
-            consent: consent.id(),
-            epoch: FIRST_EPOCH,
-        };
-        let map = self.identity.keys.segment_map();
-        let segments: Vec<GrantedSegment> = consent
-            .segments
-            .iter()
-            .map(|segment| GrantedSegment {
-                category: map.category(segment),
-                key: self.segment_key(segment),
-            })
-            .collect();
-        let mut envelope = GrantEnvelope::seal(terms, recipient, consent, &segments)?;
-        envelope.deadline = deadline;
-        let message = typed::Envelope {
-            patient: terms.patient,
-            grantee: terms.grantee,
-            consent: terms.consent.0,
-            recipientKey: envelope.recipient_key(),
-            ciphertext: envelope.ciphertext_hash(),
-            deadline: u48(deadline),
-        };
-        let evidence = Evidence { consents: vec![*consent], ..Evidence::default() };
-        envelope.signature = self.identity.account.sign(&message, terms.ledger, evidence).await?;
-        Ok(envelope.encode())
     }
 
     pub(crate) async fn record(&self, id: RecordId) -> Result<Record, Error> {
@@ -401,7 +319,7 @@ fn check_category(opened: &Opened, category: u8) -> Result<(), &'static str> {
     if fits { Ok(()) } else { Err("its document belongs to another category than its segment") }
 }
 
-fn categories() -> impl Iterator<Item = u8> {
+pub(crate) fn categories() -> impl Iterator<Item = u8> {
     (0..=u8::MAX).filter(|index| Category::from_index(*index).is_some())
 }
 

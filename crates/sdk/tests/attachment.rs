@@ -78,6 +78,7 @@ async fn an_attachment_is_content_like_any_other() {
         grantee: clinic.id(),
         categories: vec![imaging],
         purposes: [Purpose::Treatment].into_iter().collect(),
+        not_before: None,
         lifetime: 3_600,
     };
     let granted = patient.grant(&request).await.unwrap();

@@ -7,14 +7,16 @@
 use std::marker::PhantomData;
 
 use alloy::{
+    consensus::Transaction as _,
     contract::CallBuilder,
-    network::Ethereum,
-    providers::DynProvider,
+    network::{Ethereum, TransactionResponse as _},
+    providers::{DynProvider, Provider as _},
     sol_types::{SolCall, SolStruct},
 };
 use alloy_primitives::{Address, B256, Bytes, U256, aliases::U48, keccak256};
 use galen_types::{
-    Consent, ConsentId, ConsentTree, ContentRef, KeyBundleId, ProposalId, Purpose, RecordKey,
+    Consent, ConsentId, ConsentTree, ContentRef, KeyBundleId, ProposalId, Purpose, PurposeSet,
+    RecordKey, Salt, SegmentSet,
 };
 
 use crate::{
@@ -24,6 +26,21 @@ use crate::{
     payer::Sent,
     typed,
 };
+
+/// A change of a patient's consents.
+#[derive(Clone, Debug, Default)]
+pub struct TreeChange {
+    /// The live leaves after the change.
+    pub tree: ConsentTree,
+    /// Version of the consents that the tree was built from.
+    pub version: u32,
+    /// Leaves that leave the tree.
+    pub revoked: Vec<ConsentId>,
+    /// Leaves that enter it.
+    pub granted: Vec<ConsentId>,
+    /// Terms behind the leaves that change, as far as they are known, for whoever is asked to sign.
+    pub openings: Vec<Consent>,
+}
 
 impl Ledger {
     /// Publishes a key bundle that extends `previous`.
@@ -208,28 +225,28 @@ impl Ledger {
         .await
     }
 
-    /// Replaces a patient's consent root by that of `tree`. `openings` are the terms behind the leaves
-    /// that change, for whoever is asked to sign.
+    /// Replaces a patient's consent root by that of the change's tree.
+    ///
+    /// The contract refuses it (`ConsentVersionStale`) if the consents are no longer of the version that
+    /// the tree was built from.
     pub async fn change_consents(
         &self,
         patient: &Account,
-        tree: &ConsentTree,
-        revoked: Vec<ConsentId>,
-        granted: Vec<ConsentId>,
-        openings: Vec<Consent>,
+        change: TreeChange,
         deadline: u64,
     ) -> Result<Sent, ChainError> {
+        let TreeChange { tree, version, revoked, granted, openings } = change;
         let message = typed::ConsentChange {
             patient: patient.id(),
             signer: patient.id(),
             rotations: self.participant(patient.id()).await?.rotations,
-            version: self.consents(patient.id()).await?.version,
+            version,
             root: tree.root().0,
             revoked: revoked.into_iter().map(B256::from).collect(),
             granted: granted.into_iter().map(B256::from).collect(),
             deadline: U48::saturating_from(deadline),
         };
-        let evidence = Evidence { consents: openings, tree: Some(tree.clone()), proposal: None };
+        let evidence = Evidence { consents: openings, tree: Some(tree), proposal: None };
         let signature = patient.sign(&message, self.id, evidence).await?;
         let mut state = [0; 32];
         state[..28].copy_from_slice(message.root.as_slice());
@@ -294,6 +311,56 @@ impl Ledger {
         let evidence = Evidence { consents: vec![terms], ..Evidence::default() };
         let signature = grantee.sign(&message, self.id, evidence).await?;
         self.send(self.contract.logAccessBySig(access, message.deadline, signature)).await
+    }
+
+    /// The consent that an access in a transaction opened, as its grantee claimed it.
+    ///
+    /// `None` if the transaction is not there or is no direct call of the ledger that logs an access. The
+    /// caller compares the consent's id with the leaf that it knows.
+    pub async fn opened_consent(&self, transaction: B256) -> Result<Option<Consent>, ChainError> {
+        let found = self.contract.provider().get_transaction_by_hash(transaction).await?;
+        let Some(found) = found.filter(|found| found.to() == Some(self.id.contract)) else {
+            return Ok(None);
+        };
+        let input = found.input();
+        if let Ok(call) = HealthLedger::logAccessBySigCall::abi_decode(input) {
+            let access = call.access;
+            let (grantee, salt) = (access.grantee, access.salt);
+            return Ok(Some(consent_from_terms(grantee, access.segments, access.terms, salt)));
+        }
+        let call = HealthLedger::logAccessCall::abi_decode(input).ok();
+        Ok(call.map(|call| consent_from_terms(found.from(), call.segments, call.terms, call.salt)))
+    }
+
+    /// Asks a patient for consent, signed by an active organization.
+    pub async fn request_access(
+        &self,
+        organization: &Account,
+        patient: Address,
+        purposes: PurposeSet,
+        content: Option<ContentRef>,
+        deadline: u64,
+    ) -> Result<Sent, ChainError> {
+        let message = typed::AccessRequest {
+            patient,
+            organization: organization.id(),
+            rotations: self.participant(organization.id()).await?.rotations,
+            purposes: purposes.0,
+            store: content.map_or(0, |content| content.store as u8),
+            message: content.map_or(B256::ZERO, |content| content.digest),
+            deadline: U48::saturating_from(deadline),
+        };
+        let signature = organization.sign(&message, self.id, Evidence::default()).await?;
+        self.send(self.contract.requestAccess(
+            patient,
+            message.organization,
+            message.purposes,
+            message.store,
+            message.message,
+            message.deadline,
+            signature,
+        ))
+        .await
     }
 
     /// Announces new content for records of one author, signed by the patient or the author.
@@ -396,6 +463,19 @@ fn record_word(record: &RecordKey) -> U256 {
 fn consent_of(grantee: Address, terms: &Consent) -> Consent {
     let grantee = if terms.is_network() { Address::ZERO } else { grantee };
     Consent { grantee, ..*terms }
+}
+
+/// Reads what [`access_terms`] writes.
+fn consent_from_terms(grantee: Address, segments: U256, terms: U256, salt: B256) -> Consent {
+    let bits = |at: usize, width: usize| (terms >> at) & (U256::MAX >> (256 - width));
+    Consent {
+        grantee: if terms.bit(8) { Address::ZERO } else { grantee },
+        segments: SegmentSet(segments),
+        purposes: PurposeSet(bits(112, 32).to()),
+        not_before: bits(16, 48).to(),
+        expiry: bits(64, 48).to(),
+        salt: Salt(salt),
+    }
 }
 
 /// Purpose and terms as an access shows them: bits 0..8 purpose, 8 network, 16..64 not before,

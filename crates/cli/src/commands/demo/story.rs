@@ -232,6 +232,7 @@ async fn grant(cast: &Cast, teller: &mut Teller<'_>) -> Result<Grants, CliError>
             grantee: grantee.id(),
             categories: preset.categories().iter().map(|category| category.index()).collect(),
             purposes: PurposeSet::from_iter([purpose]),
+            not_before: None,
             lifetime: days * DAY,
         };
         let granted = cast.patient.grant(&request).await.map_err(sdk(doing))?;
