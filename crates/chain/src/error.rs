@@ -46,6 +46,23 @@ pub enum ChainError {
         /// First block that differs.
         block: u64,
     },
+    /// The chain changed below a block that was final. Either the node lies or the chain is broken.
+    #[error("block {block} was final and is another one now")]
+    FinalityBroken {
+        /// First block that is known to differ.
+        block: u64,
+    },
+    /// The node is far behind what was verified before.
+    #[error("the node is at block {head}, and block {verified} was verified before")]
+    Behind {
+        /// The node's newest block.
+        head: u64,
+        /// The newest block that was verified.
+        verified: u64,
+    },
+    /// The node does not say which block is final.
+    #[error("the node does not say which block is final; set a number of blocks")]
+    NoFinalBlock,
     /// There is no ledger at the address.
     #[error("no health ledger at {0:#x}")]
     NotALedger(Address),
@@ -65,12 +82,14 @@ impl ChainError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Reverted(revert) => revert.kind(),
-            Self::Node(_) | Self::NotMined { .. } => ErrorKind::Unavailable,
+            Self::Node(_) | Self::NotMined { .. } | Self::Behind { .. } => ErrorKind::Unavailable,
             Self::Failed { .. } | Self::Reorganized { .. } => ErrorKind::Stale,
-            Self::Inconsistent { .. } | Self::NotSigned(_) => ErrorKind::Integrity,
+            Self::Inconsistent { .. } | Self::NotSigned(_) | Self::FinalityBroken { .. } => {
+                ErrorKind::Integrity
+            }
             Self::Sign(error) => error.kind(),
             Self::NotALedger(_) => ErrorKind::NotFound,
-            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Invalid(_) | Self::NoFinalBlock => ErrorKind::Invalid,
         }
     }
 }

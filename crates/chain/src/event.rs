@@ -310,6 +310,34 @@ impl LedgerEvent {
     }
 }
 
+impl LedgerEvent {
+    /// Everybody that the event names as acting: author, organization, grantee, signer, cosigner.
+    /// The patient is not among them, see [`LedgerEvent::patient`].
+    pub fn parties(&self) -> impl Iterator<Item = Address> {
+        let (first, second) = match self {
+            Self::StatusChanged { organization, .. }
+            | Self::AccessRequested { organization, .. } => (Some(*organization), None),
+            Self::Proposed(e) => (Some(e.author), None),
+            Self::Withdrawn { author, .. } | Self::BulkAnchored { author, .. } => {
+                (Some(*author), None)
+            }
+            Self::Settled(e) if e.signer == e.author => (Some(e.author), None),
+            Self::Settled(e) => (Some(e.author), Some(e.signer)),
+            Self::Resealed(e) => (Some(e.signer), None),
+            Self::Accessed(e) => (Some(e.grantee), None),
+            Self::Cosigned { cosigner, .. } => (Some(*cosigner), None),
+            Self::Rotated { .. }
+            | Self::KeysPublished { .. }
+            | Self::ConsentsChanged(_)
+            | Self::GuardiansChanged { .. }
+            | Self::PendingStarted { .. }
+            | Self::PendingCancelled { .. }
+            | Self::PendingFinished { .. } => (None, None),
+        };
+        [first, second].into_iter().flatten()
+    }
+}
+
 fn content(store: u8, digest: B256) -> Option<ContentRef> {
     Some(ContentRef { store: Store::from_u8(store)?, digest })
 }

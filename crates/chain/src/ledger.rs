@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use calls::TreeChange;
 
 use crate::{
-    Account, ChainError,
+    Account, ChainError, Finality,
     blocks::BlockReader,
     contract::HealthLedger::{self, HealthLedgerInstance},
     payer::Payer,
@@ -167,6 +167,11 @@ impl Ledger {
         Self { payer: Some(payer), ..self.clone() }
     }
 
+    /// First block of the history.
+    pub const fn deployed_in(&self) -> u64 {
+        self.deployed_in
+    }
+
     /// Chain and contract: what signatures and sealed records are bound to.
     pub const fn id(&self) -> LedgerId {
         self.id
@@ -175,6 +180,15 @@ impl Ledger {
     /// Reads the ledger's history from its first block.
     pub fn blocks(&self) -> BlockReader {
         BlockReader::new(self.contract.provider().clone(), self.id.contract, self.deployed_in)
+    }
+
+    /// Number of the highest block that is final.
+    ///
+    /// [`ChainError::NoFinalBlock`] if the node is to say so and does not.
+    pub async fn final_block(&self, finality: Finality) -> Result<u64, ChainError> {
+        let provider = self.contract.provider();
+        let head = provider.get_block_number().await?;
+        finality.block(provider, head).await
     }
 
     /// Unix second of the newest block.

@@ -1,7 +1,8 @@
 //! The contracts of Galen as typed Rust.
 //!
 //! [`Ledger`] sends calls and reads slots, [`Account`] signs, [`typed`] holds what is signed,
-//! [`BlockReader`] gives the ledger's events block by block, checked against the receipts root.
+//! [`BlockReader`] gives the ledger's events block by block, checked against the receipts root;
+//! [`Finality`] says which blocks stay.
 //! Nothing else in Galen speaks to a chain.
 
 mod account;
@@ -10,6 +11,7 @@ pub mod contract;
 mod deploy;
 mod error;
 mod event;
+mod finality;
 mod ledger;
 mod payer;
 mod revert;
@@ -19,13 +21,14 @@ pub use account::{
     Account, Evidence, KeySigner, MnemonicError, SignError, Signer, SigningRequest,
     key_from_mnemonic, new_mnemonic,
 };
-pub use blocks::{BlockReader, LedgerBlock};
+pub use blocks::{Batch, BlockReader, HistoryMode, LedgerBlock, Point, RawLog};
 pub use deploy::{Deployment, deploy, deployment_address};
 pub use error::ChainError;
 pub use event::{
     AccessedEvent, ConsentsEvent, LedgerEvent, Position, ProposedEvent, ResealedEvent,
     SettledEvent, Stamped,
 };
+pub use finality::Finality;
 pub use ledger::{
     ChartSlot, ConsentSlot, CosignPolicy, Ledger, Masks, Participant, SignedProposal, Standing,
     TreeChange,

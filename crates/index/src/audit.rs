@@ -1,7 +1,7 @@
 //! What happened to a chart, and whether the chain says that this is all.
 
 use alloy_primitives::{Address, hex};
-use galen_chain::{ChartSlot, LedgerEvent, Position};
+use galen_chain::{ChartSlot, ConsentSlot, HistoryMode, LedgerEvent, Position};
 use galen_types::{ProposalId, RecordId};
 use serde::Serialize;
 
@@ -26,11 +26,34 @@ pub struct AuditEntry {
     pub in_head: bool,
 }
 
+/// What shows that nothing is missing from a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// The header of every block was linked to its parent, and the receipts root checked wherever the
+    /// bloom does not exclude the ledger: with `complete`, the entries are all that there are.
+    EveryBlock,
+    /// Only the slots on chain: with `complete`, settlements, accesses, reseals and rotations are all
+    /// there by the head, changes of consents by version and root. That no proposal, withdrawal,
+    /// request, key bundle or change of guardians was left out rests on the node's word.
+    HeadOnly,
+}
+
+impl From<HistoryMode> for Proof {
+    fn from(mode: HistoryMode) -> Self {
+        match mode {
+            HistoryMode::Blocks => Self::EveryBlock,
+            HistoryMode::Logs => Self::HeadOnly,
+        }
+    }
+}
+
 /// The history of one chart and what proves it.
 ///
 /// Settlements, accesses, reseals and rotations are complete if the head that the events fold to is
-/// the one on chain (collision strength 92 bits). Proposals, requests, key bundles and consent changes
-/// are complete because the receipts root of every block was checked. Refused attempts leave no event.
+/// the one on chain (collision strength 92 bits), changes of consents if their number and the last root
+/// are those on chain. The others are complete if `proof` is [`Proof::EveryBlock`]. Refused attempts leave
+/// no event.
 #[derive(Clone, Debug, Serialize)]
 pub struct AuditReport {
     /// The pseudonym.
@@ -45,21 +68,38 @@ pub struct AuditReport {
     pub head: String,
     /// The head on chain.
     pub head_on_chain: String,
-    /// Whether the two, the sequence and the time of the last access agree.
+    /// Whether heads, sequence and time of the last access agree.
+    pub head_matches: bool,
+    /// Whether root and version of the consents agree, and as many changes were seen.
+    pub consents_match: bool,
+    /// Whether both agree.
     pub complete: bool,
+    /// What the rest stands on.
+    pub proof: Proof,
 }
 
 impl AuditReport {
-    /// Tells a chart's history and compares it with the slot on chain.
-    pub fn new(patient: Address, chart: &Chart, slot: &ChartSlot) -> Self {
+    /// Tells a chart's history, read in a mode, and compares it with the slots on chain.
+    pub fn new(
+        patient: Address,
+        chart: &Chart,
+        slot: &ChartSlot,
+        consents: &ConsentSlot,
+        mode: HistoryMode,
+    ) -> Self {
+        let head_matches = chart.head().matches(slot);
+        let consents_match = chart.consents().matches(consents);
         Self {
             patient,
-            entries: chart.events().iter().map(entry).collect(),
+            entries: chart.events().iter().map(|stamped| entry(stamped)).collect(),
             accesses: chart.accesses().len(),
             head_entries: chart.head().entries(),
             head: hex::encode_prefixed(chart.head().bytes()),
             head_on_chain: hex::encode_prefixed(slot.head),
-            complete: chart.head().matches(slot),
+            head_matches,
+            consents_match,
+            complete: head_matches && consents_match,
+            proof: mode.into(),
         }
     }
 }

@@ -1,10 +1,17 @@
 //! One pseudonym's chart, rebuilt from events alone.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use alloy_primitives::Address;
-use galen_chain::{AccessedEvent, ConsentsEvent, LedgerEvent, Position, Stamped};
-use galen_types::{ConsentTree, ContentRef, KeyBundleId, ProposalId, PurposeSet, RecordId};
+use galen_chain::{
+    AccessedEvent, ConsentSlot, ConsentsEvent, LedgerEvent, Position, ProposedEvent, Stamped,
+};
+use galen_types::{
+    ConsentRoot, ConsentTree, ContentRef, KeyBundleId, ProposalId, PurposeSet, RecordId, Segment,
+};
 
 use crate::{
     head::Head,
@@ -18,9 +25,25 @@ pub struct ConsentState {
     pub tree: ConsentTree,
     /// Changes and rotations so far.
     pub version: u32,
-    /// Whether the root on chain is the root of these leaves. If not, the patient signed a root that
+    /// The root that the last change announced.
+    pub announced: ConsentRoot,
+    /// Changes and rotations that were seen.
+    pub changes: u32,
+}
+
+impl ConsentState {
+    /// Whether the announced root is the root of the leaves. If not, the patient signed a root that
     /// its own announcements do not give, and no proof can be built.
-    pub consistent: bool,
+    ///
+    /// Hashes the whole tree.
+    pub fn is_consistent(&self) -> bool {
+        self.tree.root() == self.announced
+    }
+
+    /// Whether the chain says the same: no change was left out, and the last one is the one on chain.
+    pub fn matches(&self, slot: &ConsentSlot) -> bool {
+        self.announced == slot.root && self.version == slot.version && self.changes == slot.version
+    }
 }
 
 /// A read, logged on chain before it happened.
@@ -54,6 +77,8 @@ pub struct RequestEntry {
     pub purposes: PurposeSet,
     /// Where the sealed request lies.
     pub message: Option<ContentRef>,
+    /// Unix second until which it could be announced, as signed.
+    pub deadline: u64,
 }
 
 /// Everything that the ledger says about one pseudonym.
@@ -68,15 +93,24 @@ pub struct Chart {
     keys: Vec<KeyEntry>,
     controller: Option<Address>,
     head: Head,
-    events: Vec<Stamped>,
+    last_numbers: HashMap<(Address, Segment), u64>,
+    events: Vec<Arc<Stamped>>,
 }
 
 impl Chart {
     /// Applies the next event of this chart. Events must come in the order of the chain.
     pub fn apply(&mut self, stamped: &Stamped) {
+        self.apply_shared(Arc::new(stamped.clone()));
+    }
+
+    /// As [`Chart::apply`], for an event that a view keeps too.
+    pub(crate) fn apply_shared(&mut self, stamped: Arc<Stamped>) {
         let at = stamped.at;
         match &stamped.event {
-            LedgerEvent::Proposed(event) => self.records.proposed(at, event),
+            LedgerEvent::Proposed(event) => {
+                self.count_numbers(event);
+                self.records.proposed(at, event);
+            }
             LedgerEvent::Withdrawn { author, proposal, .. } => {
                 self.records.withdrawn(*author, *proposal);
             }
@@ -96,6 +130,7 @@ impl Chart {
             LedgerEvent::Rotated { controller, sequence, consent_version, .. } => {
                 self.head.rotated(at, *controller, *sequence, *consent_version);
                 self.consents.version = *consent_version;
+                self.consents.changes += 1;
                 self.controller = Some(*controller);
             }
             LedgerEvent::KeysPublished { bundle, previous, content, .. } => {
@@ -108,12 +143,20 @@ impl Chart {
             LedgerEvent::AccessRequested { organization, purposes, message, deadline, .. }
                 if self.signed_requests.insert((*organization, *purposes, *message, *deadline)) =>
             {
-                let (organization, purposes, message) = (*organization, *purposes, *message);
-                self.requests.push(RequestEntry { at, organization, purposes, message });
+                let (organization, purposes) = (*organization, *purposes);
+                let (message, deadline) = (*message, *deadline);
+                self.requests.push(RequestEntry { at, organization, purposes, message, deadline });
             }
             _ => {}
         }
-        self.events.push(stamped.clone());
+        self.events.push(stamped);
+    }
+
+    fn count_numbers(&mut self, event: &ProposedEvent) {
+        for leaf in &event.leaves {
+            let last = self.last_numbers.entry((event.author, leaf.segment)).or_default();
+            *last = leaf.number.max(*last);
+        }
     }
 
     /// A signed access has no slot that changes: the same one counts once. One that the grantee sent
@@ -137,7 +180,9 @@ impl Chart {
             });
         }
         state.version = event.version;
-        state.consistent = state.tree.root() == event.root;
+        state.changes += 1;
+        // The tree is not hashed here: with every change of many leaves that would be quadratic.
+        state.announced = event.root;
     }
 
     /// A proposal by its id.
@@ -191,17 +236,12 @@ impl Chart {
     }
 
     /// Every event, in the order of the chain.
-    pub fn events(&self) -> &[Stamped] {
+    pub fn events(&self) -> &[Arc<Stamped>] {
         &self.events
     }
 
     /// Highest number that an author used in a segment, proposals that were not accepted included.
-    pub fn last_number(&self, author: Address, segment: galen_types::Segment) -> Option<u64> {
-        self.proposals()
-            .filter(|proposal| proposal.event.author == author)
-            .flat_map(|proposal| &proposal.event.leaves)
-            .filter(|leaf| leaf.segment == segment)
-            .map(|leaf| leaf.number)
-            .max()
+    pub fn last_number(&self, author: Address, segment: Segment) -> Option<u64> {
+        self.last_numbers.get(&(author, segment)).copied()
     }
 }

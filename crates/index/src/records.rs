@@ -111,6 +111,10 @@ pub(crate) struct Records {
     pub(crate) records: BTreeMap<RecordId, Record>,
     /// Order of announcement, for inboxes.
     pub(crate) order: Vec<ProposalId>,
+    /// Newest version of a record that has content of a digest, by its place in the record.
+    holders: HashMap<(RecordId, B256), usize>,
+    /// Content that a version has, so that none is listed twice.
+    held: HashSet<(RecordId, usize, ContentRef)>,
     early_settlements: HashMap<ProposalId, Vec<SettledEvent>>,
     withdrawals: HashSet<(Address, ProposalId)>,
 }
@@ -204,6 +208,7 @@ impl Records {
             (LeafKind::New, None) => {
                 let record = Record { key, versions: vec![version], disowned: false };
                 self.records.insert(key.id(), record);
+                self.hold(key.id(), 0, leaf.content);
                 LeafState::Accepted
             }
             (_, None) => LeafState::Void(VoidReason::NotCurrent),
@@ -216,6 +221,8 @@ impl Records {
             }
             (_, Some(record)) => {
                 record.versions.push(version);
+                let place = record.versions.len() - 1;
+                self.hold(key.id(), place, leaf.content);
                 LeafState::Accepted
             }
         }
@@ -235,15 +242,22 @@ impl Records {
 
     /// A reseal that names content of a version adds to that version; any other is ignored.
     pub(crate) fn resealed(&mut self, at: Position, event: &ResealedEvent) -> bool {
-        let Some(record) = self.records.get_mut(&event.record) else { return false };
-        let version = record.versions.iter_mut().rev().find(|version| {
-            version.contents.iter().any(|entry| entry.content.digest == event.previous)
-        });
-        let Some(version) = version else { return false };
-        if version.contents.iter().any(|entry| entry.content == event.content) {
+        let Some(place) = self.holders.get(&(event.record, event.previous)).copied() else {
+            return false;
+        };
+        if !self.hold(event.record, place, event.content) {
             return false;
         }
-        version.contents.push(ContentEntry { content: event.content, at });
+        if let Some(record) = self.records.get_mut(&event.record) {
+            record.versions[place].contents.push(ContentEntry { content: event.content, at });
+        }
         true
+    }
+
+    /// Notes that a version has a content; `false` if it had it.
+    fn hold(&mut self, record: RecordId, place: usize, content: ContentRef) -> bool {
+        let holder = self.holders.entry((record, content.digest)).or_default();
+        *holder = place.max(*holder);
+        self.held.insert((record, place, content))
     }
 }

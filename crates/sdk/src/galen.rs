@@ -11,7 +11,9 @@ use galen_chain::{Account, ChainError, Ledger};
 use galen_crypto::{
     IdentityPublic, KeyBundle, MediaType, OpenKey, Opened, PatientKeys, RootSeed, SealContext,
 };
-use galen_index::{AuditReport, Chart, ContentEntry, Organization as Member, Version, View};
+use galen_index::{
+    AuditReport, Chart, ContentEntry, HistoryOptions, Organization as Member, Version, View,
+};
 use galen_storage::Storage;
 use galen_types::{ContentRef, KeyBundleId, LedgerId, RecordKey};
 use tokio::sync::Mutex;
@@ -68,7 +70,12 @@ impl Galen {
     /// A network. `ledger` must have somebody who pays, see [`Ledger::paid_by`], for everything but
     /// reading.
     pub fn new(ledger: Ledger, storage: Storage) -> Self {
-        let view = Arc::new(Mutex::new(View::new(&ledger)));
+        Self::with_history(ledger, storage, HistoryOptions::default())
+    }
+
+    /// As [`Galen::new`], with a say in how the history is read and where it is kept.
+    pub fn with_history(ledger: Ledger, storage: Storage, options: HistoryOptions) -> Self {
+        let view = Arc::new(Mutex::new(View::open(&ledger, options)));
         Self { ledger, storage, view }
     }
 
@@ -107,9 +114,17 @@ impl Galen {
         // mistaken for a gap.
         for _ in 0..3 {
             let slot = self.ledger.chart(patient).await?;
-            let report =
-                self.with_chart(patient, |chart| AuditReport::new(patient, chart, &slot)).await?;
-            if report.complete || self.ledger.chart(patient).await? == slot {
+            let consents = self.ledger.consents(patient).await?;
+            let report = self
+                .with_view(|view| {
+                    let nothing = Chart::default();
+                    let chart = view.chart(patient).unwrap_or(&nothing);
+                    AuditReport::new(patient, chart, &slot, &consents, view.mode())
+                })
+                .await?;
+            let unchanged = self.ledger.chart(patient).await? == slot
+                && self.ledger.consents(patient).await? == consents;
+            if report.complete || unchanged {
                 return Ok(report);
             }
         }
@@ -126,10 +141,19 @@ impl Galen {
         patient: Address,
         look: impl FnOnce(&Chart) -> T,
     ) -> Result<T, Error> {
+        let nothing = Chart::default();
+        self.with_view(|view| look(view.chart(patient).unwrap_or(&nothing))).await
+    }
+
+    /// Looks at everything that the ledger says, as of the newest block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn with_view<T>(&self, look: impl FnOnce(&View) -> T) -> Result<T, Error> {
         let mut view = self.view.lock().await;
         view.sync().await?;
-        let nothing = Chart::default();
-        Ok(look(view.chart(patient).unwrap_or(&nothing)))
+        Ok(look(&view))
     }
 
     /// Looks at all charts as of the newest block.
@@ -149,9 +173,7 @@ impl Galen {
     ///
     /// [`Error::Chain`].
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
-        let mut view = self.view.lock().await;
-        view.sync().await?;
-        Ok(view.organizations().collect())
+        self.with_view(|view| view.organizations().collect()).await
     }
 
     /// The current key bundle of an id, checked against the hash on the ledger.

@@ -13,9 +13,9 @@ use alloy::{
     },
     transports::{TransportError, TransportFut},
 };
-use galen_chain::{BlockReader, ChainError, LedgerBlock};
+use galen_chain::{BlockReader, ChainError, Finality, LedgerBlock};
 use galen_devchain::DevChain;
-use galen_index::View;
+use galen_index::{HistoryOptions, View};
 use galen_types::ErrorKind;
 use serde_json::{Value, json, value::to_raw_value};
 use tower::Service;
@@ -192,19 +192,22 @@ async fn a_block_of_another_branch_is_found() {
     assert_eq!(reader.next_number(), head, "it stands where it stood");
 }
 
-/// A view starts anew after a reorganization and ends where a fresh one ends.
+/// A view goes back after a reorganization and ends where a fresh one ends.
 #[tokio::test]
 async fn a_view_follows_a_reorganization() {
     let stage = eventful().await;
     let patient = stage.patient.id();
-    let mut view = View::new(&stage.ledger);
+    let finality = Finality::Depth(64);
+    let options = HistoryOptions { finality, ..HistoryOptions::default() };
+    let mut view = View::open(&stage.ledger, options);
     view.sync().await.unwrap();
     assert_eq!(view.chart(patient).unwrap().consents().version, 3);
     stage.chain.reorg(2).unwrap();
     for _ in 0..3 {
         stage.later(1);
     }
-    view.sync().await.unwrap();
+    let report = view.sync().await.unwrap();
+    assert_eq!(report.rolled_back_to, Some(stage.chain.head().number - 3));
     assert_eq!(view.chart(patient).unwrap().consents().version, 1);
     assert_eq!(view.chart(patient), Some(&stage.chart(patient).await));
     stage.is_folded(patient).await;
