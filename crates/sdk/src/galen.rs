@@ -156,17 +156,6 @@ impl Galen {
         Ok(look(&view))
     }
 
-    /// Looks at all charts as of the newest block.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Chain`].
-    pub async fn with_view<T>(&self, look: impl FnOnce(&View) -> T) -> Result<T, Error> {
-        let mut view = self.view.lock().await;
-        view.sync().await?;
-        Ok(look(&view))
-    }
-
     /// Members and former members of the network.
     ///
     /// # Errors
