@@ -22,6 +22,9 @@ use zeroize::Zeroizing;
 
 use crate::typed;
 
+/// A transaction on its way to a [`Signer`].
+pub type TransactionToSign = dyn SignableTransaction<Signature> + Send;
+
 /// Signs for an account: a key, a device, a contract wallet, or one of these behind a person who is
 /// asked first.
 #[async_trait]
@@ -35,7 +38,7 @@ pub trait Signer: fmt::Debug + Send + Sync {
     /// Signs a transaction, whose gas the account pays.
     async fn sign_transaction(
         &self,
-        transaction: &mut (dyn SignableTransaction<Signature> + Send),
+        transaction: &mut TransactionToSign,
     ) -> Result<Signature, SignError>;
 }
 
@@ -163,7 +166,7 @@ impl Account {
     /// [`SignError`].
     pub async fn sign_transaction(
         &self,
-        transaction: &mut (dyn SignableTransaction<Signature> + Send),
+        transaction: &mut TransactionToSign,
     ) -> Result<Signature, SignError> {
         self.signer.sign_transaction(transaction).await
     }
@@ -227,7 +230,7 @@ impl Signer for KeySigner {
 
     async fn sign_transaction(
         &self,
-        transaction: &mut (dyn SignableTransaction<Signature> + Send),
+        transaction: &mut TransactionToSign,
     ) -> Result<Signature, SignError> {
         let hash = transaction.signature_hash();
         Ok(self.0.sign_hash_sync(&hash).expect("a local key signs every digest"))

@@ -177,6 +177,16 @@ impl Ledger {
         self.id
     }
 
+    /// keccak256 of the code at the ledger's address.
+    pub async fn code_hash(&self) -> Result<B256, ChainError> {
+        Ok(keccak256(self.contract.provider().get_code_at(self.id.contract).await?))
+    }
+
+    /// Number of the newest block.
+    pub async fn newest_block(&self) -> Result<u64, ChainError> {
+        Ok(self.contract.provider().get_block_number().await?)
+    }
+
     /// Reads the ledger's history from its first block.
     pub fn blocks(&self) -> BlockReader {
         BlockReader::new(self.contract.provider().clone(), self.id.contract, self.deployed_in)
@@ -209,11 +219,6 @@ impl Ledger {
                 .ok_or(ChainError::Inconsistent { what: "status", block: 0 })?,
             rotations: answer.rotations,
         })
-    }
-
-    /// The contract that decides who is a member.
-    pub async fn consortium(&self) -> Result<Address, ChainError> {
-        Ok(self.contract.consortium().call().await?)
     }
 
     /// The chart slot of a pseudonym.

@@ -19,7 +19,7 @@ pub mod typed;
 
 pub use account::{
     Account, Evidence, KeySigner, MnemonicError, SignError, Signer, SigningRequest,
-    key_from_mnemonic, new_mnemonic,
+    TransactionToSign, key_from_mnemonic, new_mnemonic,
 };
 pub use blocks::{Batch, BlockReader, HistoryMode, LedgerBlock, Point, RawLog};
 pub use deploy::{Deployment, deploy, deployment_address};

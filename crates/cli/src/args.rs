@@ -1,8 +1,17 @@
-//! The command line.
+//! The command line: one file for each noun.
 
-use std::path::PathBuf;
+mod config;
+mod demo;
+mod fhir;
+
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
+
+pub(crate) use self::{config::ConfigCommand, demo::DemoArgs, fhir::FhirCommand};
+
+/// Longest time that `--timeout` may ask for.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// Patient-held health records on any EVM chain.
 #[derive(Debug, Parser)]
@@ -12,18 +21,69 @@ use clap::{Parser, Subcommand};
     4 denied, 5 a hash, tag or signature does not match, 6 unavailable, 7 stale, 8 declined."
 )]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes. Each setting is a flag, else the environment, else the profile, else a default.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Globals {
     /// Print one JSON object on stdout instead of text.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// No status and no progress on stderr.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    #[command(subcommand)]
-    pub(crate) command: Command,
+    /// Answer every question with yes; needed where there is no terminal.
+    #[arg(long, short, global = true)]
+    pub(crate) yes: bool,
+    /// Who acts: a person or organization set up by `galen init` [env: GALEN_PROFILE] [default: default]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Where profiles, keystores and networks lie [env: GALEN_HOME] [default: ~/.galen]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Where the network is and who signs. The profile holds these after `galen init`.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// Network of the address book (`galen network list`).
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) network: Option<String>,
+    /// JSON-RPC of a node [env: ETH_RPC_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) rpc_url: Option<String>,
+    /// Relay that pays the gas; `none` to pay from the wallet.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) relay: Option<String>,
+    /// Content store: `local:DIR`.
+    #[arg(long, global = true, value_name = "SPEC")]
+    pub(crate) store: Option<String>,
+    /// Keystore by name, in Galen's folder or in cast's.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// Keystore by path.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "account")]
+    pub(crate) keystore: Option<PathBuf>,
+    /// File that holds the password of seed and wallet [env: ETH_PASSWORD]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Seconds to wait for a node, a relay or a transaction [default: 90]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Look at settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Show the whole life of a patient's records on an embedded chain and store.
     Demo(DemoArgs),
     /// Look at FHIR documents.
@@ -31,38 +91,8 @@ pub(crate) enum Command {
     Fhir(FhirCommand),
 }
 
-/// Two hospitals, an insurer and a patient: records are sealed, stored, proposed, verified, accepted,
-/// granted, read with a logged access, refused where not granted, resealed and audited.
-///
-/// Needs no network and no wallet. The chain is an embedded development chain, the store a directory.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  galen demo\n  galen demo --bundle patient.json --keep ./demo\n  \
-    galen demo --json | jq .gas"
-)]
-pub(crate) struct DemoArgs {
-    /// FHIR R4 Bundle or resource, in JSON. Without it: a patient that comes with Galen.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) bundle: Option<PathBuf>,
-    /// Keep the chain and the sealed content in this directory, which must be empty or not exist.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) keep: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum FhirCommand {
-    /// Say of each file whether it is accepted, as which records in which segments, or why not.
-    ///
-    /// FHIR R4 (4.0.1) in JSON, or NDJSON if the name ends in `.ndjson`. Exits 2 if any file is
-    /// refused, 6 if any cannot be read. Needs no wallet.
-    #[command(after_help = "Examples:\n  galen fhir check patient.json\n  \
-        galen fhir check --json export/*.json | jq '.files[] | select(.accepted | not)'\n\n\
-        Text output: file, `accepted` or `refused`, then for accepted files the number of records and \
-        `category=records` for each category, for refused ones the cause, the path and the byte; \
-        separated by tabs.")]
-    Check {
-        /// Files to check; `-` is standard input.
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-    },
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=MAX_TIMEOUT.as_secs()).contains(seconds));
+    let range = || format!("expected whole seconds from 1 to {}", MAX_TIMEOUT.as_secs());
+    seconds.map(Duration::from_secs).ok_or_else(range)
 }

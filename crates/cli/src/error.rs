@@ -34,12 +34,46 @@ pub(crate) enum CliError {
     /// A document holds nothing that could become a record.
     #[error("{path} holds no resource to make a record of")]
     Empty { path: String },
+    /// A file could not be written.
+    #[error("cannot write {path}")]
+    Write {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    /// A file that must be new is there.
+    #[error("{path} exists")]
+    Exists { path: String },
+    /// Something that is said once, with what to do about it.
+    #[error("{text}")]
+    Told { kind: ErrorKind, text: String, help: String },
     /// A use case failed.
     #[error("cannot {doing}")]
     Sdk {
         doing: &'static str,
         #[source]
         source: galen_sdk::Error,
+    },
+    /// The chain refused or did not answer.
+    #[error("cannot {doing}")]
+    Chain {
+        doing: &'static str,
+        #[source]
+        source: galen_chain::ChainError,
+    },
+    /// Something sealed could not be made or read.
+    #[error("cannot {doing}")]
+    Crypto {
+        doing: &'static str,
+        #[source]
+        source: galen_crypto::Error,
+    },
+    /// The content store failed.
+    #[error("cannot {doing}")]
+    Storage {
+        doing: &'static str,
+        #[source]
+        source: galen_storage::StorageError,
     },
     /// The embedded chain failed.
     #[error("the embedded chain failed")]
@@ -53,10 +87,44 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
+    /// The request is wrong.
+    pub(crate) fn invalid(text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Told { kind: ErrorKind::Invalid, text: text.into(), help: help.into() }
+    }
+
+    /// There is no such thing.
+    pub(crate) fn not_found(text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Told { kind: ErrorKind::NotFound, text: text.into(), help: help.into() }
+    }
+
+    /// A hash, tag or signature does not match.
+    pub(crate) fn integrity(text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Told { kind: ErrorKind::Integrity, text: text.into(), help: help.into() }
+    }
+
+    /// Something did not answer.
+    pub(crate) fn unavailable(text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Told { kind: ErrorKind::Unavailable, text: text.into(), help: help.into() }
+    }
+
+    /// The person said no, or was not there to say yes.
+    pub(crate) fn declined(text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Told { kind: ErrorKind::Declined, text: text.into(), help: help.into() }
+    }
+
     pub(crate) const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Read { .. } | Self::Directory { .. } => ErrorKind::Unavailable,
-            Self::NotEmpty { .. } | Self::Refused { .. } | Self::Empty { .. } => ErrorKind::Invalid,
+            Self::Read { .. } | Self::Directory { .. } | Self::Write { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::NotEmpty { .. }
+            | Self::Refused { .. }
+            | Self::Empty { .. }
+            | Self::Exists { .. } => ErrorKind::Invalid,
+            Self::Told { kind, .. } => *kind,
+            Self::Chain { source, .. } => source.kind(),
+            Self::Crypto { source, .. } => source.kind(),
+            Self::Storage { source, .. } => source.kind(),
             Self::Sdk { source, .. } => source.kind(),
             Self::Devchain(_) | Self::Output(_) => ErrorKind::Unavailable,
             Self::Demo(_) => ErrorKind::Internal,
@@ -68,26 +136,44 @@ impl CliError {
     }
 
     /// One line that says what to do.
-    pub(crate) const fn help(&self) -> &'static str {
+    pub(crate) fn help(&self) -> &str {
         match self {
             Self::Read { .. } => "check the path and its permissions",
+            Self::Write { .. } => "check disk space and the permissions of the directory",
+            Self::Exists { .. } => "choose another name, or move the file away",
+            Self::Told { help, .. } => help,
             Self::Directory { .. } => "choose another directory, or check its permissions",
             Self::NotEmpty { .. } => "choose an empty directory, or one that does not exist",
             Self::Refused { .. } => {
                 "mend the document where the path and byte point; `galen fhir check` checks it again"
             }
             Self::Empty { .. } => "choose a resource, or a Bundle with at least one entry",
-            Self::Sdk { source, .. } => match source.kind() {
-                ErrorKind::Unavailable => "check disk space and the node, then try again",
-                ErrorKind::Stale => "try again",
-                ErrorKind::Denied => "ask the patient for consent",
-                _ => "run again with the same input and report it if it repeats",
-            },
+            Self::Sdk { .. } | Self::Chain { .. } | Self::Crypto { .. } | Self::Storage { .. } => {
+                help_for(self.kind())
+            }
             Self::Devchain(_) => "check disk space and permissions, then try again",
             Self::Output(_) => "check where the output goes",
             Self::Demo(_) => {
                 "this is a bug in Galen: report it with the command, not with the input"
             }
+        }
+    }
+}
+
+const fn help_for(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Unavailable => {
+            "check disk space, node and relay, then try again; `galen doctor` looks at each"
+        }
+        ErrorKind::Stale => "try again",
+        ErrorKind::Denied => "ask the patient for consent",
+        ErrorKind::NotFound => "check the id; `galen doctor` checks network and contract",
+        ErrorKind::Integrity => {
+            "do not go on: somebody gave other bytes than they should; try another node or store"
+        }
+        ErrorKind::Declined => "nothing was signed; run the command again to be asked again",
+        ErrorKind::Invalid | ErrorKind::Internal => {
+            "run again with the same input and report it if it repeats"
         }
     }
 }

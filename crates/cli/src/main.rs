@@ -1,20 +1,34 @@
 //! The program `galen`: parses arguments, calls the SDK, prints.
 
+#![allow(dead_code, reason = "what the commands for people share is here before all of them are")]
+
 mod args;
+mod book;
 mod commands;
 mod error;
+mod home;
+mod networks;
+mod profile;
+mod session;
+mod settings;
 mod ui;
+mod unlock;
+mod wallet;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{args::Cli, ui::Ui};
+use crate::{
+    args::{Cli, Globals},
+    ui::Ui,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ui = Ui::new(cli.json, cli.quiet);
-    match commands::run(&cli.command, &ui) {
+    let Globals { json, quiet, yes, .. } = cli.globals;
+    let ui = Ui::new(json, quiet, yes);
+    match commands::run(&cli, &ui) {
         Ok(code) => code,
         // `galen … | head` closed stdout: the reader has what it wanted.
         Err(error) if error.is_closed_stdout() => ExitCode::SUCCESS,

@@ -3,26 +3,32 @@
 
 use std::{
     error::Error,
-    io::{self, IsTerminal, Write},
+    fs::File,
+    io::{self, BufRead, BufReader, IsTerminal, Read, Write},
     time::Duration,
 };
 
-use anstream::eprintln;
+use anstream::{eprint, eprintln};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::error::CliError;
+
+/// Longest answer that is read, in bytes.
+const MAX_ANSWER_LEN: u64 = 4_096;
 
 /// How the program speaks.
 #[derive(Clone, Debug)]
 pub(crate) struct Ui {
     json: bool,
     quiet: bool,
+    yes: bool,
 }
 
 impl Ui {
-    pub(crate) const fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet }
+    pub(crate) const fn new(json: bool, quiet: bool, yes: bool) -> Self {
+        Self { json, quiet, yes }
     }
 
     /// Whether the result is JSON.
@@ -47,6 +53,83 @@ impl Ui {
         if !self.quiet {
             eprintln!("{text}");
         }
+    }
+
+    /// What must be seen before the answer to a question; on stderr, also with `--quiet`.
+    pub(crate) fn show(&self, text: &str) {
+        eprintln!("{text}");
+    }
+
+    /// Something is not as it should be; on stderr, also with `--quiet`.
+    pub(crate) fn warn(&self, text: &str) {
+        eprintln!("warning: {text}");
+    }
+
+    /// Whether there is a person at a terminal who can be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        io::stderr().is_terminal() && terminal().is_ok()
+    }
+
+    /// A question with the answer no unless the person says yes. `--yes` answers it.
+    ///
+    /// Fails with [`CliError::Told`] of kind declined where there is nobody to ask.
+    pub(crate) fn confirm(&self, question: &str) -> Result<bool, CliError> {
+        if self.yes {
+            return Ok(true);
+        }
+        let answer = self.prompt(&format!("{question} [y/N] "), "use --yes to answer yes")?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// As [`Ui::confirm`]; an answer of no is an error.
+    pub(crate) fn require_yes(&self, question: &str) -> Result<(), CliError> {
+        if self.confirm(question)? {
+            return Ok(());
+        }
+        Err(CliError::declined("the answer was no", "nothing was done"))
+    }
+
+    /// A line of text. `flag` is what gives the answer where there is no terminal.
+    pub(crate) fn ask(
+        &self,
+        question: &str,
+        default: Option<&str>,
+        flag: &str,
+    ) -> Result<String, CliError> {
+        let shown = default.map_or_else(String::new, |default| format!(" [{default}]"));
+        let help = format!("without a terminal, answer with {flag}");
+        let answer = self.prompt(&format!("{question}{shown}: "), &help)?;
+        Ok(match (answer.trim(), default) {
+            ("", Some(default)) => default.to_owned(),
+            (answer, _) => answer.to_owned(),
+        })
+    }
+
+    /// A secret, read without echo.
+    pub(crate) fn ask_secret(&self, what: &str) -> Result<Zeroizing<String>, CliError> {
+        if !self.can_ask() {
+            return Err(CliError::declined(
+                format!("{what} is needed, and there is no terminal to ask at"),
+                "use --password-file for a password, or run it at a terminal",
+            ));
+        }
+        eprint!("{what}: ");
+        Ok(Zeroizing::new(rpassword::read_password()?))
+    }
+
+    fn prompt(&self, text: &str, help: &str) -> Result<String, CliError> {
+        if !self.can_ask() {
+            let question = text.lines().last().unwrap_or_default();
+            let question = question.trim_end_matches("[y/N] ").trim_end_matches([' ', ':']);
+            let text =
+                format!("\"{question}\" needs an answer, and there is no terminal to ask at");
+            return Err(CliError::declined(text, help));
+        }
+        eprint!("{text}");
+        let mut answer = String::new();
+        let mut terminal = BufReader::new(terminal()?).take(MAX_ANSWER_LEN);
+        terminal.read_line(&mut answer)?;
+        Ok(answer)
     }
 
     /// A spinner for work of unknown length; only on a terminal.
@@ -84,4 +167,9 @@ impl Ui {
         causes.iter().for_each(|cause| eprintln!("  because: {cause}"));
         eprintln!("  help: {}", error.help());
     }
+}
+
+/// The terminal itself: standard input may be a card or a document.
+fn terminal() -> io::Result<File> {
+    File::open(if cfg!(windows) { "CONIN$" } else { "/dev/tty" })
 }

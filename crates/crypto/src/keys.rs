@@ -10,6 +10,8 @@
 //! | X-Wing seed of a segment | `galen.key.segment.kem.v1` ‖ id ‖ segment u8 ‖ epoch u32 | 32 |
 //! | stream of the segment map | `galen.key.map.v1` ‖ id | 8,160 |
 //! | salt of consent n | `galen.salt.consent.v1` ‖ id ‖ n u64 | 32 |
+//! | key of the private book | `galen.key.vault.v1` ‖ id | 32 |
+//! | secp256k1 key that announces the archive | `galen.key.archive.v1` ‖ id | 32 |
 //! | salt of guardian n | `galen.salt.guardian.v1` ‖ id ‖ n u64 | 32 |
 //!
 //! The *segment map* is the Fisher-Yates shuffle of 0..=255: for i from 255 down to 1 take the next
@@ -32,7 +34,7 @@ pub(crate) use segment::point_from_bytes;
 pub use segment::{SEGMENT_SECRET_LEN, SegmentKey, SegmentPublic};
 
 use crate::{
-    Error,
+    Error, VaultKey,
     primitives::{hkdf, random},
 };
 
@@ -104,6 +106,17 @@ impl PatientKeys {
     /// Which segment stands for which category.
     pub fn segment_map(&self) -> SegmentMap {
         SegmentMap::shuffled(&self.derive(b"galen.key.map.v1", &[]))
+    }
+
+    /// The key that seals private data of this id.
+    pub fn vault(&self) -> VaultKey {
+        VaultKey::from_bytes(self.derive(b"galen.key.vault.v1", &[]))
+    }
+
+    /// Secret bytes of the account that announces the archive of the private book. Not the pseudonym's own, so
+    /// that nobody links the two by their addresses.
+    pub fn archive_key(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"galen.key.archive.v1", &[])
     }
 
     /// The salt of the consent with this number.

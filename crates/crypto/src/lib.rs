@@ -12,6 +12,7 @@
 //! | [`KeyBundle`] | the published halves | [`bundle`] |
 //! | [`GrantEnvelope`], [`ContactEnvelope`] | keys and maps on their way to one reader | [`envelope`] |
 //! | [`keystore`] | secrets at rest, in files that other wallets read | [`keystore`] |
+//! | [`VaultKey`] | private data at rest, such as contacts | [`vault`] |
 
 mod error;
 mod primitives;
@@ -25,6 +26,7 @@ pub mod envelope;
 pub mod header;
 pub mod keys;
 pub mod keystore;
+pub mod vault;
 
 pub use bundle::KeyBundle;
 pub use content::{
@@ -38,6 +40,7 @@ pub use keys::{
     IdentityKey, IdentityPublic, PatientKeys, RootSeed, SegmentKey, SegmentMap, SegmentPublic,
 };
 pub use keystore::Keystore;
+pub use vault::VaultKey;
 
 #[cfg(test)]
 mod tests;

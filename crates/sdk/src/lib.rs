@@ -92,6 +92,7 @@
 //! ```
 
 mod attachment;
+mod card;
 mod cbor;
 mod chart;
 mod consents;
@@ -105,6 +106,7 @@ mod patient;
 mod requests;
 mod reseal;
 
+pub use card::Role;
 pub use chart::{RecordEntry, VersionState};
 pub use consents::{ConsentEntry, ConsentStatus, GrantRequest, Granted, MAX_GRANTS};
 pub use cosign::{CosignSheet, MAX_COSIGNERS, MAX_SHEET_LEN};

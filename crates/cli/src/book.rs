@@ -1,0 +1,214 @@
+//! The private book of a profile: whom one knows, what one granted and was granted. Sealed under the seed.
+
+use std::fmt;
+
+use alloy_primitives::{Address, Bytes};
+use galen_crypto::{PatientKeys, VaultKey};
+use galen_sdk::Role;
+use galen_types::{Consent, KeyBundleId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::CliError,
+    home::{Lock, ProfileDir, read_file, write_private},
+};
+
+/// Version of the text inside the sealed file.
+const VERSION: u32 = 1;
+
+/// What the sealed file is bound to.
+const LABEL: &str = "galen.book.v1";
+
+/// Most contacts in one book.
+pub(crate) const MAX_CONTACTS: usize = 100_000;
+
+/// The private book.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Book {
+    version: u32,
+    /// By alias, each once.
+    #[serde(default)]
+    pub(crate) contacts: Vec<Contact>,
+    /// What the owner granted, oldest first.
+    #[serde(default)]
+    pub(crate) consents: Vec<KnownConsent>,
+    /// Grant envelopes received, as they came, oldest first.
+    #[serde(default)]
+    pub(crate) grants: Vec<Bytes>,
+    /// Requests that the owner refused, by content digest, so that they are not shown as open again.
+    #[serde(default)]
+    pub(crate) refused_requests: Vec<alloy_primitives::B256>,
+}
+
+/// Somebody one knows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Contact {
+    /// What the owner calls them; unique in the book.
+    pub(crate) alias: String,
+    pub(crate) id: Address,
+    pub(crate) role: Role,
+    /// What they call themselves.
+    pub(crate) name: String,
+    /// The key bundle that the fingerprint words were made of.
+    pub(crate) bundle: KeyBundleId,
+    /// Whether the owner compared the words with them.
+    pub(crate) verified: bool,
+    /// Unix second at which they came into the book.
+    pub(crate) since: u64,
+    /// A patient's contact envelope for this organization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) introduction: Option<Bytes>,
+    /// This organization's own number of the patient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mrn: Option<String>,
+}
+
+/// A consent whose terms are known here; the chain has a salted hash only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KnownConsent {
+    pub(crate) consent: Consent,
+    /// What the grantee was called when it was granted.
+    pub(crate) grantee: String,
+    /// Indexes of the categories.
+    pub(crate) categories: Vec<u8>,
+    /// Block in which it was granted.
+    pub(crate) granted_in: u64,
+    /// The envelope that the grantee needs, for handing it over again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) envelope: Option<Bytes>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            contacts: Vec::new(),
+            consents: Vec::new(),
+            grants: Vec::new(),
+            refused_requests: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Book {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { contacts, consents, grants, .. } = self;
+        let counts = (contacts.len(), consents.len(), grants.len());
+        write!(f, "Book({} contacts, {} consents, {} grants)", counts.0, counts.1, counts.2)
+    }
+}
+
+impl Book {
+    pub(crate) fn contact(&self, id: Address) -> Option<&Contact> {
+        self.contacts.iter().find(|contact| contact.id == id)
+    }
+
+    pub(crate) fn by_alias(&self, alias: &str) -> Option<&Contact> {
+        self.contacts.iter().find(|contact| contact.alias == alias)
+    }
+
+    pub(crate) fn by_mrn(&self, mrn: &str) -> Option<&Contact> {
+        self.contacts.iter().find(|contact| contact.mrn.as_deref() == Some(mrn))
+    }
+
+    /// An id from what a person writes: a contact's alias, `mrn:12345`, or `0x…`.
+    pub(crate) fn resolve(&self, text: &str) -> Result<Address, CliError> {
+        if let Some(mrn) = text.strip_prefix("mrn:") {
+            let found = self.by_mrn(mrn).map(|contact| contact.id);
+            return found.ok_or_else(|| unknown(text));
+        }
+        if let Some(contact) = self.by_alias(text) {
+            return Ok(contact.id);
+        }
+        if !text.starts_with("0x") {
+            return Err(unknown(text));
+        }
+        let help =
+            "an address is 0x and 40 hex digits; capitals, where there are any, are its checksum";
+        let wrong =
+            || CliError::invalid(format!("{} is not an address", text.escape_debug()), help);
+        let id: Address = text.parse().map_err(|_| wrong())?;
+        let mixed = text[2..].bytes().any(|byte| byte.is_ascii_uppercase())
+            && text[2..].bytes().any(|byte| byte.is_ascii_lowercase());
+        if mixed && id.to_checksum(None) != text {
+            return Err(wrong());
+        }
+        Ok(id)
+    }
+
+    /// The text that is sealed.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and numbers always serialize")
+    }
+
+    /// Reads the text that was sealed.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, CliError> {
+        let help = "use the release that wrote it, or restore a backup";
+        let book: Self = serde_json::from_slice(bytes)
+            .map_err(|_| CliError::integrity("the private book is not readable", help))?;
+        if book.version != VERSION {
+            let text = format!("the private book has version {}", book.version);
+            return Err(CliError::invalid(text, help));
+        }
+        Ok(book)
+    }
+}
+
+/// The sealed file.
+#[derive(Clone, Debug)]
+pub(crate) struct BookFile {
+    place: ProfileDir,
+    key: VaultKey,
+}
+
+impl BookFile {
+    pub(crate) fn new(place: ProfileDir, keys: &PatientKeys) -> Self {
+        Self { place, key: keys.vault() }
+    }
+
+    /// The book; an empty one if there is none yet.
+    pub(crate) fn read(&self) -> Result<Book, CliError> {
+        let path = self.place.book();
+        let Some(sealed) = read_file(&path)? else { return Ok(Book::default()) };
+        let text = self.key.open(LABEL, &sealed).map_err(|_| {
+            CliError::integrity(
+                format!("{} does not open with this profile's seed", path.display()),
+                "restore it from a backup: `galen wallet restore`",
+            )
+        })?;
+        Book::from_bytes(&text)
+    }
+
+    /// Reads, changes and writes the book, alone among processes. Gives the book as it stands then.
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Book) -> Result<T, CliError>,
+    ) -> Result<(Book, T), CliError> {
+        let path = self.place.book();
+        let _alone = Lock::of(&path)?;
+        let before = self.read()?;
+        let mut after = before.clone();
+        let answer = change(&mut after)?;
+        if after.contacts.len() > MAX_CONTACTS {
+            let text = format!("a book holds at most {MAX_CONTACTS} contacts");
+            return Err(CliError::invalid(text, "remove contacts, or use another profile"));
+        }
+        if after != before {
+            let sealed = self.key.seal(LABEL, &after.to_bytes());
+            let sealed =
+                sealed.map_err(|source| CliError::Crypto { doing: "seal the book", source })?;
+            write_private(&path, &sealed)?;
+        }
+        Ok((after, answer))
+    }
+}
+
+fn unknown(text: &str) -> CliError {
+    CliError::not_found(
+        format!("nobody in the book is called {}", text.escape_debug()),
+        "`galen contact list` shows who is; an id can also be given as 0x and 40 hex digits",
+    )
+}

@@ -1,0 +1,395 @@
+//! Every setting with where it came from: flag, then environment, then the profile, then the address book of
+//! networks or a default. Resolved once.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    args::Globals,
+    commands::config::Row,
+    error::CliError,
+    home::{Home, Name, read_text},
+    networks::{Network, Networks},
+    profile::Profile,
+};
+
+/// How long to wait for a node, a relay or a transaction.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// The profile where none is named.
+const DEFAULT_PROFILE: &str = "default";
+
+/// Where a setting came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag(&'static str),
+    Environment(&'static str),
+    File(PathBuf),
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting<T> {
+    pub(crate) value: T,
+    pub(crate) origin: Origin,
+}
+
+impl<T> Setting<T> {
+    pub(crate) const fn new(value: T, origin: Origin) -> Self {
+        Self { value, origin }
+    }
+}
+
+/// Where content is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum StoreSpec {
+    /// `local:DIR`, or a plain path.
+    Local(PathBuf),
+}
+
+impl StoreSpec {
+    /// The same place, wherever the program is started.
+    pub(crate) fn absolute(self) -> Result<Self, CliError> {
+        match self {
+            Self::Local(path) => std::path::absolute(&path)
+                .map(Self::Local)
+                .map_err(|source| CliError::Directory { path: path.display().to_string(), source }),
+        }
+    }
+}
+
+impl FromStr for StoreSpec {
+    type Err = CliError;
+
+    fn from_str(text: &str) -> Result<Self, CliError> {
+        let path = match text.split_once(':') {
+            Some(("local", path)) => path,
+            Some((kind, _)) if kind.len() > 1 && kind.bytes().all(|b| b.is_ascii_lowercase()) => "",
+            _ => text,
+        };
+        if path.is_empty() {
+            return Err(CliError::invalid(
+                format!("{} is not a content store", text.escape_debug()),
+                "a store is `local:DIR` or a path",
+            ));
+        }
+        Ok(Self::Local(PathBuf::from(path)))
+    }
+}
+
+impl TryFrom<String> for StoreSpec {
+    type Error = CliError;
+
+    fn try_from(text: String) -> Result<Self, CliError> {
+        text.parse()
+    }
+}
+
+impl From<StoreSpec> for String {
+    fn from(spec: StoreSpec) -> Self {
+        spec.to_string()
+    }
+}
+
+impl fmt::Display for StoreSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => write!(f, "local:{}", path.display()),
+        }
+    }
+}
+
+/// `config.toml`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The profile where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) default: Option<Name>,
+}
+
+/// What the environment says; read once, so that tests and `config show` see the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    home: Option<PathBuf>,
+    galen_home: Option<PathBuf>,
+    profile: Option<String>,
+    rpc_url: Option<String>,
+    password_file: Option<PathBuf>,
+}
+
+impl Environment {
+    pub(crate) fn read() -> Self {
+        // An empty variable is as good as none.
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
+        Self {
+            home: variable("HOME").map(PathBuf::from),
+            galen_home: variable("GALEN_HOME").map(PathBuf::from),
+            profile: text("GALEN_PROFILE"),
+            rpc_url: text("ETH_RPC_URL"),
+            password_file: variable("ETH_PASSWORD").map(PathBuf::from),
+        }
+    }
+}
+
+/// Everything that can be set, resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) home: Setting<Home>,
+    pub(crate) profile: Setting<Name>,
+    /// The profile's own file, if there is one.
+    pub(crate) file: Option<Profile>,
+    /// The network that is meant; `None` as long as neither flag nor profile names one.
+    pub(crate) network: Option<Setting<Name>>,
+    /// The network in the address book.
+    pub(crate) known: Option<Network>,
+    pub(crate) rpc_urls: Option<Setting<Vec<String>>>,
+    /// `None` as value: the wallet pays.
+    pub(crate) relay: Setting<Option<String>>,
+    pub(crate) store: Setting<StoreSpec>,
+    pub(crate) account: Option<Setting<Name>>,
+    pub(crate) keystore: Option<Setting<PathBuf>>,
+    pub(crate) password_file: Option<Setting<PathBuf>>,
+    pub(crate) timeout: Setting<Duration>,
+}
+
+impl Settings {
+    /// Reads the environment and the files.
+    pub(crate) fn resolve(globals: &Globals) -> Result<Self, CliError> {
+        Self::from(globals, Environment::read())
+    }
+
+    fn from(globals: &Globals, environment: Environment) -> Result<Self, CliError> {
+        let home = resolve_home(globals, &environment)?;
+        let profile = resolve_profile(globals, &environment, &home.value)?;
+        let profile_path = home.value.profile(&profile.value).settings();
+        let file = Profile::read(&profile_path)?;
+        let flags = &globals.connection;
+        let from_file = || Origin::File(profile_path.clone());
+
+        let network = match (&flags.network, &file) {
+            (Some(name), _) => Some(Setting::new(name.parse()?, Origin::Flag("--network"))),
+            (None, Some(file)) => Some(Setting::new(file.network.clone(), from_file())),
+            (None, None) => None,
+        };
+        let networks = Networks::read(&home.value)?;
+        let known = network.as_ref().and_then(|name| networks.get(&name.value).cloned());
+        let from_book = || Origin::File(home.value.networks());
+
+        let own = |pick: fn(&Profile) -> Option<String>| file.as_ref().and_then(pick);
+        let rpc_url = first([
+            (flags.rpc_url.clone(), Origin::Flag("--rpc-url")),
+            (environment.rpc_url.clone(), Origin::Environment("ETH_RPC_URL")),
+            (own(|file| file.rpc_url.clone()), from_file()),
+        ]);
+        let rpc_urls =
+            rpc_url.map(|Setting { value, origin }| Setting::new(vec![value], origin)).or_else(
+                || known.as_ref().map(|known| Setting::new(known.rpc_urls.clone(), from_book())),
+            );
+        let relay = first([
+            (flags.relay.clone(), Origin::Flag("--relay")),
+            (own(|file| file.relay.clone()), from_file()),
+            (known.as_ref().and_then(|known| known.relay.clone()), from_book()),
+        ]);
+        let relay = match relay {
+            Some(Setting { value, origin }) => {
+                Setting::new(Some(value).filter(|value| value != "none"), origin)
+            }
+            None => Setting::new(None, Origin::Default),
+        };
+        let store = match (&flags.store, file.as_ref().and_then(|file| file.store.clone())) {
+            (Some(spec), _) => Setting::new(spec.parse()?, Origin::Flag("--store")),
+            (None, Some(spec)) => Setting::new(spec, from_file()),
+            (None, None) => Setting::new(StoreSpec::Local(home.value.content()), Origin::Default),
+        };
+        let (account, keystore) = resolve_wallet(globals, file.as_ref(), &from_file())?;
+        let own_path = file.as_ref().and_then(|file| file.password_file.clone());
+        let password_file = first([
+            (flags.password_file.clone(), Origin::Flag("--password-file")),
+            (environment.password_file, Origin::Environment("ETH_PASSWORD")),
+            (own_path, from_file()),
+        ]);
+        let own_timeout = file.as_ref().and_then(|file| file.timeout).map(Duration::from_secs);
+        let timeout =
+            first([(flags.timeout, Origin::Flag("--timeout")), (own_timeout, from_file())])
+                .unwrap_or(Setting::new(DEFAULT_TIMEOUT, Origin::Default));
+        Ok(Self {
+            home,
+            profile,
+            file,
+            network,
+            known,
+            rpc_urls,
+            relay,
+            store,
+            account,
+            keystore,
+            password_file,
+            timeout,
+        })
+    }
+
+    /// Every setting as it is shown to people.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        fn row<T>(
+            setting: &'static str,
+            found: Option<&Setting<T>>,
+            show: impl FnOnce(&T) -> String,
+        ) -> Row {
+            let origin =
+                found.map_or_else(|| "not set".to_owned(), |found| found.origin.to_string());
+            Row { setting, value: found.map(|found| show(&found.value)), origin }
+        }
+        let urls = |urls: &Vec<String>| {
+            urls.iter().map(|url| shown_url(url)).collect::<Vec<_>>().join(" ")
+        };
+        let relay = |relay: &Option<String>| relay.as_deref().map_or("none".to_owned(), shown_url);
+        let path = |path: &PathBuf| path.display().to_string();
+        vec![
+            row("home", Some(&self.home), |home| home.root().display().to_string()),
+            row("profile", Some(&self.profile), Name::to_string),
+            row("network", self.network.as_ref(), Name::to_string),
+            row("rpc_urls", self.rpc_urls.as_ref(), urls),
+            row("relay", Some(&self.relay), relay),
+            row("store", Some(&self.store), StoreSpec::to_string),
+            row("account", self.account.as_ref(), Name::to_string),
+            row("keystore", self.keystore.as_ref(), path),
+            row("password_file", self.password_file.as_ref(), path),
+            row("timeout_seconds", Some(&self.timeout), |timeout| timeout.as_secs().to_string()),
+        ]
+    }
+
+    /// The profile, which `galen init` makes.
+    pub(crate) fn require_profile(&self) -> Result<&Profile, CliError> {
+        self.file.as_ref().ok_or_else(|| {
+            CliError::not_found(
+                format!("there is no profile {}", self.profile.value),
+                "`galen init` makes one; `--profile` or GALEN_PROFILE names another",
+            )
+        })
+    }
+
+    /// The network in the address book.
+    pub(crate) fn require_network(&self) -> Result<(&Name, &Network), CliError> {
+        let name = self.network.as_ref().ok_or_else(|| {
+            CliError::invalid(
+                "no network is named",
+                "use --network; `galen network list` shows them",
+            )
+        })?;
+        let known = self.known.as_ref().ok_or_else(|| {
+            CliError::not_found(
+                format!("network {} is not in the address book", name.value),
+                "add it with `galen network add`, `galen init --from CARD` or `galen deploy`",
+            )
+        })?;
+        Ok((&name.value, known))
+    }
+}
+
+/// The first value that is there.
+fn first<T, const N: usize>(places: [(Option<T>, Origin); N]) -> Option<Setting<T>> {
+    places.into_iter().find_map(|(value, origin)| value.map(|value| Setting::new(value, origin)))
+}
+
+fn resolve_home(globals: &Globals, environment: &Environment) -> Result<Setting<Home>, CliError> {
+    let set = first([
+        (globals.home.clone(), Origin::Flag("--home")),
+        (environment.galen_home.clone(), Origin::Environment("GALEN_HOME")),
+        (environment.home.as_ref().map(|home| home.join(".galen")), Origin::Default),
+    ]);
+    let Setting { value, origin } = set.ok_or_else(|| {
+        CliError::invalid("there is no home directory", "use --home, or set GALEN_HOME")
+    })?;
+    let failed = |source| CliError::Directory { path: value.display().to_string(), source };
+    let value = std::path::absolute(&value).map_err(failed)?;
+    Ok(Setting::new(Home::new(value), origin))
+}
+
+fn resolve_profile(
+    globals: &Globals,
+    environment: &Environment,
+    home: &Home,
+) -> Result<Setting<Name>, CliError> {
+    let named = first([
+        (globals.profile.clone(), Origin::Flag("--profile")),
+        (environment.profile.clone(), Origin::Environment("GALEN_PROFILE")),
+    ]);
+    if let Some(Setting { value, origin }) = named {
+        return Ok(Setting::new(value.parse()?, origin));
+    }
+    let path = home.config();
+    let config: Config = read_toml(&path)?.unwrap_or_default();
+    match config.default {
+        Some(name) => Ok(Setting::new(name, Origin::File(path))),
+        None => Ok(Setting::new(DEFAULT_PROFILE.parse()?, Origin::Default)),
+    }
+}
+
+type Wallet = (Option<Setting<Name>>, Option<Setting<PathBuf>>);
+
+/// A flag for either wins over the profile's for both.
+fn resolve_wallet(
+    globals: &Globals,
+    file: Option<&Profile>,
+    from_file: &Origin,
+) -> Result<Wallet, CliError> {
+    let flags = &globals.connection;
+    if let Some(path) = &flags.keystore {
+        return Ok((None, Some(Setting::new(path.clone(), Origin::Flag("--keystore")))));
+    }
+    if let Some(name) = &flags.account {
+        return Ok((Some(Setting::new(name.parse()?, Origin::Flag("--account"))), None));
+    }
+    let Some(file) = file else { return Ok((None, None)) };
+    let set = |origin: &Origin| origin.clone();
+    Ok((
+        file.account.clone().map(|name| Setting::new(name, set(from_file))),
+        file.keystore.clone().map(|path| Setting::new(path, set(from_file))),
+    ))
+}
+
+/// Reads a file of settings; unknown keys and wrong values are told with their line.
+pub(crate) fn read_toml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, CliError> {
+    let Some(text) = read_text(path)? else { return Ok(None) };
+    toml::from_str(&text).map(Some).map_err(|error| {
+        // The parser's own text would repeat the line, which may hold a password of a node.
+        let line = error.span().map_or(1, |span| {
+            text.as_bytes()[..span.start.min(text.len())].iter().filter(|b| **b == b'\n').count()
+                + 1
+        });
+        CliError::invalid(
+            format!("{}, line {line}: {}", path.display(), error.message().trim_end()),
+            "mend the line; `galen config show` prints every value and where it came from",
+        )
+    })
+}
+
+/// A URL without what may be secret: user, password, path and query.
+pub(crate) fn shown_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "(not a URL)".to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let more = if rest.len() > authority.len() + 1 { "/…" } else { "" };
+    format!("{scheme}://{host}{more}")
+}
