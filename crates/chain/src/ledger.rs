@@ -221,6 +221,11 @@ impl Ledger {
         })
     }
 
+    /// The contract that decides who is a member.
+    pub async fn consortium(&self) -> Result<Address, ChainError> {
+        Ok(self.contract.consortium().call().await?)
+    }
+
     /// The chart slot of a pseudonym.
     pub async fn chart(&self, patient: Address) -> Result<ChartSlot, ChainError> {
         let answer = self.contract.chart(patient).call().await?;

@@ -2,4 +2,12 @@
 //!
 //! | service | what it does |
 //! |---|---|
-//! | relay | submits signed messages and pays the gas, within limits |
+//! | [`relay`] | submits signed messages and pays the gas, within limits |
+//!
+//! [`http`] is the server that they share.
+
+mod error;
+pub mod http;
+pub mod relay;
+
+pub use error::RelayError;
