@@ -100,6 +100,7 @@ mod cosign;
 mod error;
 mod galen;
 mod grantee;
+mod import;
 mod organization;
 mod outbox;
 mod patient;
@@ -113,6 +114,9 @@ pub use cosign::{CosignSheet, MAX_COSIGNERS, MAX_SHEET_LEN};
 pub use error::Error;
 pub use galen::{ENVELOPE_LIFETIME, Galen, Identity, MAX_RECORD_LEN};
 pub use grantee::{Grant, Grantee, MAX_READS, ReadRecord};
+pub use import::{
+    Import, ImportInput, ImportProgress, ImportReport, Journal, JournalEntry, MAX_REJECTS, Reject,
+};
 pub use organization::{Announced, Contact, MAX_LEAVES, NewRecord, Organization, Prepared};
 pub use outbox::{MAX_REASON_LEN, OutboxEntry, ProposalState};
 pub use patient::{Patient, ProposedRecord};
