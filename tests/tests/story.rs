@@ -1,6 +1,9 @@
 //! The story of the SDK where it does not go well: what is refused, by whom, and what stands after it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "story/import.rs"]
+mod import;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -138,7 +141,8 @@ impl Network {
 }
 
 async fn network(chain: &DevChain, relayer: &Account, storage: Storage, salt: B256) -> Galen {
-    let founders = [account(2).id()];
+    let mut founders = [account(2).id(), account(6).id()];
+    founders.sort_unstable();
     let deployment = deploy(chain.provider(), relayer, &founders, salt).await.unwrap();
     let ledger =
         Ledger::connect(chain.provider(), deployment.ledger, deployment.block).await.unwrap();

@@ -1,0 +1,221 @@
+//! Imports that are cut off at every step: nothing is lost and nothing proposed twice.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use galen_chain::CosignPolicy;
+use galen_fhir::Category;
+use galen_index::LeafState;
+use galen_sdk::{Error, Import, ImportInput, ImportProgress, ImportReport, Journal, JournalEntry};
+use galen_types::{ErrorKind, Plaintext};
+
+use crate::{Network, document};
+
+/// Where a journal breaks, as a process that is killed there.
+#[derive(Clone, Copy, Debug)]
+enum Break {
+    Never,
+    /// Before entry number n is kept.
+    Before(usize),
+    /// After it is kept, and before the import knows.
+    After(usize),
+}
+
+struct Paper<'a> {
+    entries: &'a mut Vec<JournalEntry>,
+    breaks: Break,
+}
+
+impl Journal for Paper<'_> {
+    fn append(&mut self, entry: &JournalEntry) -> io::Result<()> {
+        let broken = Err(io::Error::other("broken"));
+        match self.breaks {
+            Break::Before(n) if n == self.entries.len() => broken,
+            Break::After(n) if n == self.entries.len() => {
+                self.entries.push(entry.clone());
+                broken
+            }
+            _ => {
+                self.entries.push(entry.clone());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Two records: a condition and a bill.
+fn input(run: usize, n: usize) -> ImportInput {
+    let text = format!(
+        r#"{{"resourceType":"Bundle","type":"collection","entry":[
+        {{"resource":{{"resourceType":"Condition","id":"run{run}-input{n}",
+            "subject":{{"display":"somebody"}}}}}},
+        {{"resource":{{"resourceType":"Coverage","id":"run{run}-input{n}","status":"active",
+            "beneficiary":{{"display":"somebody"}},"payor":[{{"display":"an insurer"}}]}}}}]}}"#
+    );
+    ImportInput { name: format!("line {n}"), bytes: Ok(Plaintext::new(text.into_bytes())) }
+}
+
+async fn import(
+    network: &Network,
+    inputs: Vec<ImportInput>,
+    entries: &mut Vec<JournalEntry>,
+    breaks: Break,
+) -> Result<(ImportReport, Vec<ImportProgress>), Error> {
+    // What was kept is all that a new process has.
+    let past: Vec<JournalEntry> = entries
+        .iter()
+        .map(|entry| serde_json::to_string(entry).unwrap())
+        .map(|line| serde_json::from_str(&line).unwrap())
+        .collect();
+    assert_eq!(past, *entries);
+    let mut paper = Paper { entries, breaks };
+    let (mut seen, policy) = (Vec::new(), CosignPolicy::default());
+    let mut progress = |progress: &ImportProgress| seen.push(*progress);
+    let (author, contact) = (&network.author, &network.contact);
+    let import = Import::begin(author, contact, &policy, &past, &mut paper, &mut progress).await?;
+    let report = import.run(inputs).await?;
+    Ok((report, seen))
+}
+
+/// Accepts everything that waits, and says how often each input of a run is in the chart.
+async fn settled(network: &Network, run: usize) -> BTreeMap<String, usize> {
+    let (policy, nobody) = (CosignPolicy::default(), BTreeMap::new());
+    for proposal in network.patient.inbox().await.unwrap() {
+        let (id, leaves) = (proposal.event.proposal, proposal.event.leaves.len());
+        for index in 0..leaves {
+            network.patient.examine(&proposal, index).await.unwrap();
+        }
+        network.patient.answer(id, 0..leaves, [], &policy, &nobody).await.unwrap();
+        let states = |chart: &galen_index::Chart| chart.proposal(id).unwrap().states.clone();
+        let states = network.galen.with_chart(network.patient.id(), states).await.unwrap();
+        assert_eq!(states, vec![LeafState::Accepted; leaves], "run {run}: no number twice");
+    }
+    let mut found = BTreeMap::new();
+    let records = |chart: &galen_index::Chart| -> Vec<_> {
+        chart.records().map(|record| record.key).collect()
+    };
+    for key in network.galen.with_chart(network.patient.id(), records).await.unwrap() {
+        let opened = network.patient.open(key.id()).await.unwrap();
+        let text = String::from_utf8(opened.payload.expose().to_vec()).unwrap();
+        let Some(at) = text.find(&format!("run{run}-")) else { continue };
+        let kind = if text.contains("Coverage") { "bill" } else { "condition" };
+        let name: String = text[at..].chars().take_while(|char| *char != '"').collect();
+        *found.entry(format!("{name} {kind}")).or_default() += 1;
+    }
+    found
+}
+
+fn each_once(run: usize, inputs: usize) -> BTreeMap<String, usize> {
+    let names = (0..inputs)
+        .flat_map(|n| ["bill", "condition"].map(|kind| (format!("run{run}-input{n} {kind}"), 1)));
+    names.collect()
+}
+
+#[tokio::test]
+async fn an_import_that_breaks_at_any_step_proposes_everything_once() {
+    let network = Network::new().await;
+    // Begun, four sealed records, signed, announced.
+    const ENTRIES: usize = 7;
+    let breaks = (0..ENTRIES).flat_map(|n| [Break::Before(n), Break::After(n)]);
+    for (run, breaks) in breaks.enumerate() {
+        let inputs = || vec![input(run, 0), input(run, 1)];
+        let mut entries = Vec::new();
+        let broken = import(&network, inputs(), &mut entries, breaks).await;
+        assert!(matches!(broken, Err(Error::Journal(_))), "{breaks:?}: {broken:?}");
+        let (report, _) = import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
+        assert!(report.rejects.is_empty());
+        assert_eq!(entries.len(), ENTRIES, "{breaks:?}: nothing is done twice");
+        assert_eq!(settled(&network, run).await, each_once(run, 2), "{breaks:?}");
+        // Once more changes nothing.
+        let (report, _) = import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
+        assert_eq!((report.progress.known, report.progress.records), (2, 0), "{breaks:?}");
+        assert!(network.patient.inbox().await.unwrap().is_empty(), "{breaks:?}");
+    }
+}
+
+/// The same, cut off wherever it happens to wait, the chain and the store included.
+#[tokio::test]
+async fn an_import_that_is_dropped_while_it_waits_proposes_everything_once() {
+    let network = Network::new().await;
+    let (run, mut drops) = (99, 0);
+    let mut entries = Vec::new();
+    let inputs = || (0..3).map(|n| input(run, n)).collect();
+    let mut patience = Duration::from_millis(1);
+    loop {
+        let work = import(&network, inputs(), &mut entries, Break::Never);
+        match tokio::time::timeout(patience, work).await {
+            Ok(done) => break assert!(done.unwrap().0.rejects.is_empty()),
+            Err(_) => drops += 1,
+        }
+        patience = patience * 5 / 4;
+    }
+    assert!(drops > 3, "{drops}");
+    assert_eq!(settled(&network, run).await, each_once(run, 3));
+}
+
+#[tokio::test]
+async fn inputs_that_are_refused_are_named_and_stop_nobody() {
+    let network = Network::new().await;
+    let broken = |name: &str, bytes: io::Result<&str>| ImportInput {
+        name: name.to_owned(),
+        bytes: bytes.map(|text| Plaintext::new(text.as_bytes().to_vec())),
+    };
+    let inputs = vec![
+        broken("empty", Ok("")),
+        input(1, 0),
+        broken("ghost", Ok(r#"{"resourceType":"Ghost"}"#)),
+        input(1, 0),
+        broken("unreadable", Err(io::ErrorKind::PermissionDenied.into())),
+        input(1, 1),
+    ];
+    let mut entries = Vec::new();
+    let (report, seen) = import(&network, inputs, &mut entries, Break::Never).await.unwrap();
+    let rejects: Vec<(&str, ErrorKind)> =
+        report.rejects.iter().map(|it| (it.name.as_str(), it.reason.kind())).collect();
+    let (invalid, unavailable) = (ErrorKind::Invalid, ErrorKind::Unavailable);
+    assert_eq!(rejects, [("empty", invalid), ("ghost", invalid), ("unreadable", unavailable)]);
+    let progress = report.progress;
+    assert_eq!((progress.inputs, progress.known, progress.rejected), (6, 1, 3));
+    assert_eq!((progress.records, progress.announced), (4, 4));
+    assert_eq!(seen.len(), 7, "after each input and each proposal");
+    assert_eq!(settled(&network, 1).await, each_once(1, 2));
+    // The journal is this author's, for this patient.
+    let elsewhere = match entries[0].clone() {
+        JournalEntry::Begun { ledger, patient, salt, .. } => {
+            JournalEntry::Begun { ledger, patient, author: patient, salt }
+        }
+        other => panic!("{other:?}"),
+    };
+    let another = import(&network, Vec::new(), &mut vec![elsewhere], Break::Never).await;
+    assert_eq!(another.unwrap_err().kind(), ErrorKind::Invalid);
+    let journal = serde_json::to_string(&entries).unwrap();
+    assert!(!journal.contains("somebody") && !journal.contains("line 0"), "no health data");
+}
+
+/// Between two attempts the author's other work takes the numbers that the import had chosen.
+#[tokio::test]
+async fn an_import_yields_numbers_that_were_taken_meanwhile() {
+    let network = Network::new().await;
+    let inputs = || vec![input(5, 0)];
+    let mut entries = Vec::new();
+    import(&network, inputs(), &mut entries, Break::Before(3)).await.unwrap_err();
+    let other = [document(Category::Problems), document(Category::Billing)];
+    let policy = CosignPolicy::default();
+    network.author.propose(&network.contact, other, &policy).await.unwrap();
+    import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
+    assert_eq!(settled(&network, 5).await, each_once(5, 1));
+}
+
+/// A signature that nobody could send in time is made again; the sealed content stays.
+#[tokio::test]
+async fn an_import_signs_again_what_is_out_of_date() {
+    let network = Network::new().await;
+    let inputs = || vec![input(6, 0)];
+    let mut entries = Vec::new();
+    import(&network, inputs(), &mut entries, Break::After(3)).await.unwrap_err();
+    assert!(matches!(entries[3], JournalEntry::Signed { .. }));
+    network.chain.advance_time(200 * crate::DAY).unwrap();
+    network.chain.mine().unwrap();
+    let (report, _) = import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
+    assert_eq!((report.progress.records, report.progress.announced), (0, 2));
+    assert_eq!(settled(&network, 6).await, each_once(6, 1));
+}
