@@ -16,11 +16,11 @@ use alloy::{
 };
 use alloy_primitives::{Address, B256, Bytes, Signature};
 use async_trait::async_trait;
-use galen_types::{Consent, ConsentTree, ErrorKind, LedgerId};
+use galen_types::{Consent, ConsentRoot, ConsentTree, DelegateTerms, ErrorKind, LedgerId};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::typed;
+use crate::{ledger::CosignPolicy, typed};
 
 /// A transaction on its way to a [`Signer`].
 pub type TransactionToSign = dyn SignableTransaction<Signature> + Send;
@@ -49,6 +49,9 @@ pub enum SignError {
     /// The person said no.
     #[error("it was not signed: the answer was no")]
     Declined,
+    /// There is nobody to ask.
+    #[error("it was not signed: {0}")]
+    Unasked(&'static str),
     /// The signer signs only what it can show.
     #[error("it is not signed: {0}")]
     Refused(String),
@@ -61,7 +64,7 @@ impl SignError {
     /// What the caller can do about it.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Declined => ErrorKind::Declined,
+            Self::Declined | Self::Unasked(_) => ErrorKind::Declined,
             Self::Refused(_) => ErrorKind::Invalid,
             Self::Unavailable(_) => ErrorKind::Unavailable,
         }
@@ -89,8 +92,14 @@ pub struct Evidence {
     pub consents: Vec<Consent>,
     /// The consent tree after the change.
     pub tree: Option<ConsentTree>,
+    /// Openings of the delegations that the message grants.
+    pub delegates: Vec<DelegateTerms>,
+    /// The consent root that the chain has before the change, as read from the signer's own node.
+    pub root: Option<ConsentRoot>,
     /// The proposal that is answered or cosigned.
     pub proposal: Option<typed::Proposal>,
+    /// Who must sign the proposal beside author and patient.
+    pub policy: Option<CosignPolicy>,
 }
 
 impl SigningRequest {

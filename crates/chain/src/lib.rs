@@ -1,12 +1,13 @@
 //! The contracts of Galen as typed Rust.
 //!
 //! [`Ledger`] sends calls and reads slots, [`Account`] signs, [`typed`] holds what is signed,
-//! [`BlockReader`] gives the ledger's events block by block, checked against the receipts root;
-//! [`Finality`] says which blocks stay.
+//! [`clear`] says what a signature means before it is given, [`BlockReader`] gives the ledger's events
+//! block by block, checked against the receipts root; [`Finality`] says which blocks stay.
 //! Nothing else in Galen speaks to a chain.
 
 mod account;
 mod blocks;
+pub mod clear;
 pub mod contract;
 mod deploy;
 mod error;

@@ -94,7 +94,8 @@ impl Ledger {
             policy: policy.hash(),
             leaves: leaves.iter().map(typed::Leaf::from).collect(),
         };
-        let signature = author.sign(&message, self.id, Evidence::default()).await?;
+        let evidence = Evidence { policy: Some(policy.clone()), ..Evidence::default() };
+        let signature = author.sign(&message, self.id, evidence).await?;
         Ok(SignedProposal { message, signature })
     }
 
@@ -237,6 +238,7 @@ impl Ledger {
         deadline: u64,
     ) -> Result<Sent, ChainError> {
         let TreeChange { tree, version, revoked, granted, openings } = change;
+        let slot = self.consents(patient.id()).await?;
         let message = typed::ConsentChange {
             patient: patient.id(),
             signer: patient.id(),
@@ -247,7 +249,10 @@ impl Ledger {
             granted: granted.into_iter().map(B256::from).collect(),
             deadline: U48::saturating_from(deadline),
         };
-        let evidence = Evidence { consents: openings, tree: Some(tree), proposal: None };
+        // The root of another version is no measure: the contract refuses the change then.
+        let root = (slot.version == version).then_some(slot.root);
+        let evidence =
+            Evidence { consents: openings, tree: Some(tree), root, ..Evidence::default() };
         let signature = patient.sign(&message, self.id, evidence).await?;
         let mut state = [0; 32];
         state[..28].copy_from_slice(message.root.as_slice());
