@@ -59,6 +59,7 @@ const STEPS: &[Step] = &[
         let bundle = bundle.to_str().ok_or_eyre("a path that is not UTF-8")?;
         shop.demo(&["--bundle", bundle], 60.0)
     }),
+    step("walkthrough", 2, |shop| shop.run(shop.command("scripts/walkthrough").arg("selftest"))),
     step("forge-build", 15, |shop| {
         // A warning fails, and so does a contract that is too large to be deployed.
         shop.forge("default", &["build", "--deny", "warnings"])?;
