@@ -76,8 +76,9 @@ struct Record {
     number: u64,
     hash: B256,
     time: u64,
-    /// Highest block that was final when the record was written; zero if unknown.
-    final_block: u64,
+    /// Highest block that was final when the record was written, and its hash; zero if unknown.
+    final_number: u64,
+    final_hash: B256,
     logs: Vec<Log>,
 }
 
@@ -103,7 +104,7 @@ struct Place {
 pub(crate) struct Loaded {
     pub(crate) blocks: Vec<LedgerBlock>,
     pub(crate) marks: Vec<Mark>,
-    pub(crate) final_block: Option<u64>,
+    pub(crate) final_point: Option<Point>,
 }
 
 /// The cache of one ledger.
@@ -159,11 +160,14 @@ impl Cache {
                 return None;
             }
         };
-        let mut loaded = Loaded { blocks: Vec::new(), marks: Vec::new(), final_block: None };
+        let mut loaded = Loaded { blocks: Vec::new(), marks: Vec::new(), final_point: None };
         let ledger = self.key.ledger;
         self.places = places(&bytes, &self.key, |record| {
             let at = Point { number: record.number, hash: record.hash };
-            loaded.final_block = loaded.final_block.max(Some(record.final_block));
+            if record.final_number != 0 {
+                let (number, hash) = (record.final_number, record.final_hash);
+                loaded.final_point = Some(Point { number, hash });
+            }
             if record.logs.is_empty() {
                 return true;
             }
@@ -175,7 +179,6 @@ impl Cache {
             holds
         });
         loaded.marks = self.places.iter().map(|place| place.mark).collect();
-        loaded.final_block = loaded.final_block.filter(|number| *number != 0);
         self.damaged = self.places.is_empty();
         (!self.damaged).then_some(loaded)
     }
@@ -191,7 +194,7 @@ impl Cache {
     }
 
     /// Brings the file to where the view is, unless another process holds it or is further.
-    pub(crate) fn keep(&mut self, marks: &[Mark], final_block: Option<u64>) -> io::Result<()> {
+    pub(crate) fn keep(&mut self, marks: &[Mark], final_point: Option<Point>) -> io::Result<()> {
         let Some(tip) = marks.last() else { return Ok(()) };
         if self.places.last().is_some_and(|place| place.mark == *tip) && !self.rolled_back {
             return Ok(());
@@ -208,7 +211,7 @@ impl Cache {
             return Ok(());
         }
         let common = self.common(marks);
-        let Some(records) = self.records(common, marks, final_block) else { return Ok(()) };
+        let Some(records) = self.records(common, marks, final_point) else { return Ok(()) };
         self.replace(&mut file, common, records)?;
         self.rolled_back = false;
         self.fresh.clear();
@@ -246,7 +249,7 @@ impl Cache {
         &self,
         common: usize,
         marks: &[Mark],
-        final_block: Option<u64>,
+        final_point: Option<Point>,
     ) -> Option<Vec<(Mark, Record)>> {
         let from = common.checked_sub(1).map_or(0, |place| {
             let last = self.places[place].mark.point.number;
@@ -260,8 +263,9 @@ impl Cache {
             } else {
                 (0, Vec::new())
             };
-            let final_block = final_block.unwrap_or_default();
-            Some((*mark, Record { number, hash, time, final_block, logs }))
+            let (final_number, final_hash) =
+                final_point.map_or((0, B256::ZERO), |point| (point.number, point.hash));
+            Some((*mark, Record { number, hash, time, final_number, final_hash, logs }))
         };
         marks[from..].iter().map(record).collect()
     }

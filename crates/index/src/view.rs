@@ -31,7 +31,7 @@ pub struct View {
     /// Verified blocks to go back to, ascending; the last is the newest block that was read.
     marks: Vec<Mark>,
     /// Highest block that is known to be final.
-    final_block: Option<u64>,
+    final_point: Option<Point>,
     /// The node's newest block when it was last asked.
     head: u64,
     cache: Option<Cache>,
@@ -57,7 +57,7 @@ impl View {
             origin,
             state: State::default(),
             marks: Vec::new(),
-            final_block: None,
+            final_point: None,
             head: 0,
             cold: cache.is_some(),
             cache,
@@ -100,7 +100,10 @@ impl View {
         let read_before = report.blocks;
         while let Some(batch) = self.reader.read(self.head).await? {
             self.apply(batch);
-            report.cache_failed |= !self.keep();
+            // A long read that is cut off goes on where it was. The end is kept with what is final.
+            if self.reader.next_number() <= self.head {
+                report.cache_failed |= !self.keep();
+            }
             let done = self.reader.next_number() - start;
             report.blocks = read_before + done;
             if let Some(progress) = &self.options.progress {
@@ -120,10 +123,14 @@ impl View {
     /// A node that cannot say what is final is no reason not to read on; whoever asks is told.
     async fn note_final(&mut self, tip: Option<u64>) -> Result<(), ChainError> {
         let Some(tip) = tip else { return Ok(()) };
-        match self.reader.final_block(self.options.finality, self.head).await {
-            Ok(number) => self.final_block = self.final_block.max(Some(number.min(tip))),
-            Err(ChainError::NoFinalBlock) => {}
+        let number = match self.reader.final_block(self.options.finality, self.head).await {
+            Ok(number) => number.min(tip),
+            Err(ChainError::NoFinalBlock) => return Ok(()),
             Err(error) => return Err(error),
+        };
+        let known = self.final_point.map(|point| point.number);
+        if number >= self.origin.next_number() && known.is_none_or(|known| known < number) {
+            self.final_point = self.reader.point(number).await?;
         }
         Ok(())
     }
@@ -137,7 +144,7 @@ impl View {
         };
         if !stands {
             let kept = self.newest_standing(known - 1).await?;
-            return self.roll_back(kept, report);
+            return self.roll_back(kept, report).await;
         }
         match self.marks.last() {
             Some(tip) if tip.point.number > self.head + MAX_LAG => {
@@ -169,14 +176,14 @@ impl View {
         }
     }
 
-    fn roll_back(&mut self, kept: usize, report: &mut SyncReport) -> Result<(), ChainError> {
+    async fn roll_back(&mut self, kept: usize, report: &mut SyncReport) -> Result<(), ChainError> {
         let point = kept.checked_sub(1).map(|place| self.marks[place].point);
         // Where not even the first block stands, it is another chain: what was known is about nothing.
-        if point.is_some()
-            && let Some(first) = self.marks.get(kept).map(|mark| mark.point.number)
-            && self.final_block.is_some_and(|number| first <= number)
+        if let (Some(point), Some(last)) = (point, self.final_point)
+            && point.number < last.number
+            && !self.stands(last).await?
         {
-            return Err(ChainError::FinalityBroken { block: first });
+            return Err(ChainError::FinalityBroken { block: last.number });
         }
         self.marks.truncate(kept);
         self.state.roll_back(point.map(|point| point.number));
@@ -185,7 +192,7 @@ impl View {
             None => self.origin.clone(),
         };
         if point.is_none() {
-            self.final_block = None;
+            self.final_point = None;
             report.cache_discarded = self.cache.is_some();
         }
         report.rolled_back_to =
@@ -222,7 +229,7 @@ impl View {
             return;
         };
         report.cached = loaded.blocks.len();
-        self.final_block = loaded.final_block;
+        self.final_point = loaded.final_point;
         self.marks = loaded.marks;
         for mut block in loaded.blocks {
             self.apply_events(&mut block);
@@ -235,7 +242,7 @@ impl View {
     /// Writes what is new to the cache; `false` if that failed. A view works without.
     fn keep(&mut self) -> bool {
         let Some(cache) = &mut self.cache else { return true };
-        cache.keep(&self.marks, self.final_block).is_ok()
+        cache.keep(&self.marks, self.final_point).is_ok()
     }
 
     /// The chart of a pseudonym, if the ledger says anything about it.
@@ -287,13 +294,13 @@ impl View {
     }
 
     /// The highest block that was final at the last [`View::sync`]; `None` if the node does not say.
-    pub const fn final_block(&self) -> Option<u64> {
-        self.final_block
+    pub fn final_block(&self) -> Option<u64> {
+        self.final_point.map(|point| point.number)
     }
 
     /// Whether a block was final at the last [`View::sync`].
     pub fn confirmed(&self, block: u64) -> Confirmed {
-        if self.final_block.is_some_and(|number| block <= number) {
+        if self.final_block().is_some_and(|number| block <= number) {
             return Confirmed::Final;
         }
         let of = match self.options.finality {
