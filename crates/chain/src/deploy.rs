@@ -3,7 +3,12 @@
 use alloy::{providers::Provider, rpc::types::TransactionRequest, sol_types::SolValue};
 use alloy_primitives::{Address, B256, Bytes, address, keccak256};
 
-use crate::{Account, ChainError, contract::HealthLedger, ledger::Ledger, payer::Payer};
+use crate::{
+    Account, ChainError,
+    contract::HealthLedger,
+    ledger::Ledger,
+    payer::{Fees, Payer},
+};
 
 /// The deterministic deployment proxy, at the same address on nearly every chain.
 const FACTORY: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
@@ -54,7 +59,7 @@ pub async fn deploy(
     if provider.get_code_at(FACTORY).await?.is_empty() {
         return Err(ChainError::Invalid("the chain lacks the deployment factory"));
     }
-    let payer = Payer::new(provider.clone().erased(), payer);
+    let payer = Payer::wallet(provider.clone().erased(), payer.clone(), None, Fees::default());
     let data = [salt.as_slice(), &init_code(founders)].concat();
     let request = TransactionRequest::default().to(FACTORY).input(Bytes::from(data).into());
     let sent = payer.send(request).await?;

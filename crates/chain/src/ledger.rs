@@ -22,7 +22,7 @@ use crate::{
     Account, ChainError, Finality,
     blocks::BlockReader,
     contract::HealthLedger::{self, HealthLedgerInstance},
-    payer::Payer,
+    payer::{Fees, Payer},
     typed,
 };
 
@@ -161,15 +161,27 @@ impl Ledger {
         })
     }
 
-    /// The same ledger, with an account that pays for transactions.
+    /// The same ledger, with an account that pays for transactions. What is on its way is forgotten
+    /// when the process ends; see [`Payer::wallet`] for a queue that is not.
     pub fn paid_by(&self, account: &Account) -> Self {
-        let payer = Payer::new(self.contract.provider().clone(), account);
+        let provider = self.contract.provider().clone();
+        self.with_payer(Payer::wallet(provider, account.clone(), None, Fees::default()))
+    }
+
+    /// The same ledger, with somebody who pays for transactions.
+    #[must_use]
+    pub fn with_payer(&self, payer: Payer) -> Self {
         Self { payer: Some(payer), ..self.clone() }
     }
 
     /// First block of the history.
     pub const fn deployed_in(&self) -> u64 {
         self.deployed_in
+    }
+
+    /// Who pays for transactions, if anybody does.
+    pub const fn payer(&self) -> Option<&Payer> {
+        self.payer.as_ref()
     }
 
     /// Chain and contract: what signatures and sealed records are bound to.

@@ -15,7 +15,10 @@ mod event;
 mod finality;
 mod ledger;
 mod payer;
+mod queue;
+mod relay;
 mod revert;
+pub mod rpc;
 pub mod typed;
 
 pub use account::{
@@ -34,5 +37,7 @@ pub use ledger::{
     ChartSlot, ConsentSlot, CosignPolicy, Ledger, Masks, Participant, SignedProposal, Standing,
     TreeChange,
 };
-pub use payer::Sent;
+pub use payer::{Fees, Payer, Pending, Resumed, Sent, Submitted, Waiting};
+pub use queue::Queue;
+pub use relay::RelayOptions;
 pub use revert::Revert;
