@@ -2,13 +2,19 @@
 
 mod config;
 mod demo;
+mod dev;
 mod fhir;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::{config::ConfigCommand, demo::DemoArgs, fhir::FhirCommand};
+pub(crate) use self::{
+    config::ConfigCommand,
+    demo::DemoArgs,
+    dev::{DevArgs, DevCommand},
+    fhir::FhirCommand,
+};
 
 /// Longest time that `--timeout` may ask for.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -86,6 +92,7 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Show the whole life of a patient's records on an embedded chain and store.
     Demo(DemoArgs),
+    Dev(DevArgs),
     /// Look at FHIR documents.
     #[command(subcommand)]
     Fhir(FhirCommand),

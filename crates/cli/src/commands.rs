@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 mod demo;
+mod dev;
 mod fhir;
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
     match &cli.command {
         Command::Config(command) => config::run(command, &cli.globals, ui),
         Command::Demo(args) => demo::run(args, ui),
+        Command::Dev(args) => dev::run(args, &cli.globals, ui),
         Command::Fhir(command) => fhir::run(command, ui),
     }
 }

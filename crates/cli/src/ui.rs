@@ -48,6 +48,11 @@ impl Ui {
         self.line(&text)
     }
 
+    /// The whole result as one JSON object on one line, from a command that goes on.
+    pub(crate) fn object_line<T: Serialize>(&self, value: &T) -> Result<(), CliError> {
+        self.line(&serde_json::to_string(value).map_err(io::Error::from)?)
+    }
+
     /// What is going on; on stderr, not with `--quiet`.
     pub(crate) fn status(&self, text: &str) {
         if !self.quiet {

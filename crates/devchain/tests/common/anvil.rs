@@ -68,6 +68,7 @@ impl Rpc {
 
 pub struct Anvil {
     process: Child,
+    port: u16,
     rpc: Rpc,
 }
 
@@ -89,7 +90,11 @@ impl Anvil {
             assert!(start.elapsed() < PATIENCE, "anvil does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { process, rpc: Rpc::connect(port) }
+        Self { process, port, rpc: Rpc::connect(port) }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The result, or the error object.
