@@ -3,6 +3,8 @@
 
 #[path = "story/import.rs"]
 mod import;
+#[path = "story/people.rs"]
+mod people;
 
 use std::{
     collections::BTreeMap,
@@ -131,7 +133,8 @@ impl Network {
     fn tamper(&self, content: &ContentRef) {
         let path = self.file_of(content);
         let mut bytes = fs::read(&path).unwrap();
-        bytes[5_000] ^= 1;
+        let at = 5_000.min(bytes.len() - 1);
+        bytes[at] ^= 1;
         fs::write(path, bytes).unwrap();
     }
 

@@ -296,7 +296,8 @@ impl Patient {
         Ok(entries)
     }
 
-    /// Changes the tree. If it was changed meanwhile, from another device, it is built again, once.
+    /// Changes the tree, if the history gives the consents that are on chain. If they were changed
+    /// meanwhile, from another device, it is built again, once.
     async fn change(
         &self,
         revoked: Vec<ConsentId>,
@@ -308,6 +309,13 @@ impl Patient {
         let mut again = true;
         loop {
             let state = self.galen().with_chart(self.id(), |it| it.consents().clone()).await?;
+            if !state.matches(&ledger.consents(self.id()).await?) {
+                // A change may have landed between the two looks.
+                if std::mem::take(&mut again) {
+                    continue;
+                }
+                return Err(Error::ConsentHistory);
+            }
             let ConsentState { mut tree, version, .. } = state;
             edit(&mut tree, &revoked, &granted)?;
             let change = TreeChange {

@@ -57,6 +57,10 @@ pub enum Error {
     /// An author has no segment for a category of this patient.
     #[error("the patient named no segment for category {0}")]
     NoSegment(u8),
+    /// The history that was read does not give the consents that the chain has: the node leaves
+    /// changes out. A root that is built on it would grant again what was revoked.
+    #[error("the history of the consents is not the one on chain")]
+    ConsentHistory,
     /// Too few cosigners signed; these did not.
     #[error("too few cosigners signed: {} did not", .0.len())]
     CosignersMissing(Vec<Address>),
@@ -78,7 +82,9 @@ impl Error {
             Self::Storage(error) => error.kind(),
             Self::Crypto(error) => error.kind(),
             Self::Fhir(error) => error.kind(),
-            Self::DoesNotOpen(_) | Self::Misproposed { .. } => ErrorKind::Integrity,
+            Self::DoesNotOpen(_) | Self::Misproposed { .. } | Self::ConsentHistory => {
+                ErrorKind::Integrity
+            }
             Self::NoKeys(_) | Self::NoProposal(_) | Self::NoRecord(_) => ErrorKind::NotFound,
             Self::ConsentNotLive(_) | Self::NoSegment(_) | Self::CosignersMissing(_) => {
                 ErrorKind::Denied

@@ -67,7 +67,7 @@ pub enum Asked {
     Question(Question),
     /// The request has none.
     Nothing,
-    /// The store does not have it, or not now.
+    /// The store does not have it, not now, or has other bytes.
     Unavailable,
     /// It is not a question of this organization to this patient.
     Unreadable,
