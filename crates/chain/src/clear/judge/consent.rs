@@ -333,10 +333,10 @@ pub(super) fn access(m: &typed::Access, view: &View<'_>) -> Result<Verdict, Sign
         verdict.warn(danger("break_glass", "This breaks the glass: the patient is told at once."));
     }
     verdict.sentence = Some(format!(
-        "Log that {} reads {} of {} for {}.",
-        view.who(m.grantee),
+        "Log a read of {} of {} by {} for {}.",
         plural(m.records.len() as u64, "record"),
         view.who(m.patient),
+        view.who(m.grantee),
         purposes(1 << purpose.bit()),
     ));
     verdict
