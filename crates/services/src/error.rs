@@ -47,6 +47,9 @@ pub enum RelayError {
     /// Gas costs more than the relay pays.
     #[error("gas costs more than this relay pays")]
     GasPrice,
+    /// No such transaction is on its way.
+    #[error("no such transaction is on its way")]
+    Unknown,
     /// The contract refused, or the node did not answer.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -65,6 +68,7 @@ impl RelayError {
             | Self::NotRelayed
             | Self::Unsigned => ErrorKind::Invalid,
             Self::OwnParty => ErrorKind::Denied,
+            Self::Unknown => ErrorKind::NotFound,
             Self::Limited { .. } | Self::WalletLow | Self::GasPrice => ErrorKind::Unavailable,
             Self::Chain(error) => error.kind(),
             Self::Internal => ErrorKind::Internal,
@@ -83,6 +87,7 @@ impl RelayError {
             Self::Limited { .. } => "try again later, use another relay or pay yourself",
             Self::WalletLow => "tell who runs the relay, use another one or pay yourself",
             Self::GasPrice => "try again when the chain is less busy, or pay yourself",
+            Self::Unknown => "ask a node: it may have landed",
             Self::Chain(error) => match error.kind() {
                 ErrorKind::Stale => "read the chain again, sign anew and repeat",
                 ErrorKind::Unavailable => "try again; the same call is sent only once",

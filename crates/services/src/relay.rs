@@ -12,7 +12,8 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /v1/calls` with `{"chainId":n,"to":"0x…","data":"0x…"}` | `{"transaction":"0x…"}` once a node has it, or `{"error","kind","help"}` |
+//! | `POST /v1/calls` with `{"chainId":n,"to":"0x…","data":"0x…"}` | `{"transaction":"0x…"}` once it is signed, saved and sent, or `{"error","kind","help"}` |
+//! | `GET /v1/calls/<transaction>` | `{"transaction":"0x…"}`: the version that is on its way now, since a stuck one is replaced |
 //! | `GET /v1/status` | chain, contracts, wallet, limits, functions |
 //! | `GET /metrics` | counts in the text format of Prometheus |
 
@@ -36,11 +37,11 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use axum::{
     Json, Router,
     body::Bytes as Body,
-    extract::{ConnectInfo, State, rejection::BytesRejection},
+    extract::{ConnectInfo, Path, State, rejection::BytesRejection},
     http::HeaderMap,
     routing::{get, post},
 };
-use galen_chain::{ChainError, Ledger};
+use galen_chain::{ChainError, Ledger, Payer, Standing, Submitted};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -67,12 +68,12 @@ const PURSE_AGE: Duration = Duration::from_secs(2);
 /// What a relay is made of.
 #[derive(Debug)]
 pub struct RelayConfig {
-    /// The ledger, with the wallet that pays.
+    /// The ledger.
     pub ledger: Ledger,
     /// The node.
     pub provider: DynProvider<Ethereum>,
-    /// The wallet's address. It should control no id: see [`Relay::new`].
-    pub wallet: Address,
+    /// The wallet that pays, with its queue. It should control no id: see [`Relay::new`].
+    pub payer: Payer,
     /// How much is sent.
     pub limits: RelayLimits,
     /// Whether a reverse proxy stands before the relay and appends the caller's address to
@@ -86,6 +87,7 @@ pub struct Relay(Arc<Inner>);
 
 struct Inner {
     config: RelayConfig,
+    wallet: Address,
     consortium: Address,
     places: Semaphore,
     spent: Mutex<Spent>,
@@ -133,21 +135,23 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// - [`ChainError::Invalid`]: the wallet has a standing in the network. Somebody who has one must
-    ///   not lend the wallet to everybody.
+    /// - [`ChainError::Invalid`]: the wallet has a standing in the network, and who has one must not lend
+    ///   it to everybody; or the payer is a relay itself.
     /// - The node does not answer.
     pub async fn new(
         config: RelayConfig,
         log: impl Fn(&Entry) + Send + Sync + 'static,
     ) -> Result<Self, ChainError> {
-        let wallet = config.ledger.participant(config.wallet).await?;
-        if wallet.standing != galen_chain::Standing::None {
+        let wallet = config.payer.address();
+        let wallet = wallet.ok_or(ChainError::Invalid("a relay pays from a wallet of its own"))?;
+        if config.ledger.participant(wallet).await?.standing != Standing::None {
             return Err(ChainError::Invalid(
                 "the relay's wallet belongs to an organization of the network; use one that is nobody's",
             ));
         }
         let consortium = config.ledger.consortium().await?;
         Ok(Self(Arc::new(Inner {
+            wallet,
             consortium,
             places: Semaphore::new(config.limits.concurrency),
             spent: Mutex::new(Spent::new(config.limits)),
@@ -164,6 +168,7 @@ impl Relay {
         Router::new()
             .route("/", get(|| async { "Galen relay. See GET /v1/status.\n" }))
             .route("/v1/calls", post(post_call))
+            .route("/v1/calls/{transaction}", get(get_call))
             .route("/v1/status", get(get_status))
             .route("/metrics", get(get_metrics))
             .with_state(self.clone())
@@ -241,7 +246,7 @@ impl Relay {
         let _place = place.map_err(|_| busy)?.map_err(|_| RelayError::Internal)?;
         self.require_no_party(&call).await?;
         let request = TransactionRequest::default()
-            .with_from(inner.config.wallet)
+            .with_from(inner.wallet)
             .with_to(call.to)
             .with_input(call.data.clone());
         // A call that the contract refuses ends here and costs nothing.
@@ -259,7 +264,7 @@ impl Relay {
     async fn require_no_party(&self, call: &SignedCall) -> Result<(), RelayError> {
         let config = &self.0.config;
         for id in &call.unsigned {
-            if config.ledger.participant(*id).await?.controller == config.wallet {
+            if config.ledger.participant(*id).await?.controller == self.0.wallet {
                 return Err(RelayError::OwnParty);
             }
         }
@@ -284,32 +289,68 @@ impl Relay {
             return Ok(purse);
         }
         let config = &self.0.config;
-        let balance = config.provider.get_balance(config.wallet).await.map_err(ChainError::from)?;
+        let balance = config.provider.get_balance(self.0.wallet).await.map_err(ChainError::from)?;
         let fee = config.provider.get_gas_price().await.map_err(ChainError::from)?;
         let purse = Purse { balance, fee };
         *known = Some((Instant::now(), purse));
         Ok(purse)
     }
 
-    /// Hands the call to the wallet that pays.
+    /// Hands the call to the wallet that pays; its queue sees to it that it lands.
     async fn pay(&self, key: B256, call: &SignedCall) -> Result<B256, RelayError> {
-        let Inner { config, metrics, log, remembered, .. } = &*self.0;
-        let (transaction, gas) = match config.ledger.send_call(call.to, call.data.clone()).await {
-            Ok(sent) => (sent.transaction, Some(sent.gas)),
-            // It is on its way, and may land long after.
-            Err(ChainError::NotMined { transaction, .. }) => (transaction, None),
-            Err(ChainError::Failed { transaction }) => {
-                // Whoever sent it sees that it failed, and may try again.
-                lock(remembered).remove(&key);
-                metrics.failed.fetch_add(1, Ordering::Relaxed);
-                (transaction, None)
-            }
-            Err(error) => return Err(error.into()),
-        };
-        metrics.sent.fetch_add(1, Ordering::Relaxed);
-        metrics.gas.fetch_add(gas.unwrap_or_default(), Ordering::Relaxed);
-        log(&Entry::sent(call, transaction, gas));
+        let request = TransactionRequest::default().with_to(call.to).with_input(call.data.clone());
+        let submitted = self.0.config.payer.submit(request).await?;
+        self.0.metrics.sent.fetch_add(1, Ordering::Relaxed);
+        (self.0.log)(&Entry::sent(call, submitted.transaction));
+        let transaction = submitted.transaction;
+        tokio::spawn(self.clone().land(key, submitted));
         Ok(transaction)
+    }
+
+    /// Waits for the block, however long it takes.
+    async fn land(self, key: B256, submitted: Submitted) {
+        let Inner { config, metrics, log, remembered, .. } = &*self.0;
+        let transaction = submitted.transaction;
+        loop {
+            match config.payer.land(&submitted).await {
+                Ok(sent) => {
+                    metrics.gas.fetch_add(sent.gas, Ordering::Relaxed);
+                    log(&Entry::Landed { transaction, block: sent.block, gas: sent.gas });
+                    return;
+                }
+                Err(ChainError::NotMined { .. }) => log(&Entry::Waiting { transaction }),
+                Err(error) => {
+                    // Whoever asked for it sees that it failed, and may try again.
+                    lock(remembered).remove(&key);
+                    metrics.failed.fetch_add(1, Ordering::Relaxed);
+                    log(&Entry::lost(transaction, &error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sees to what an earlier process of this relay sent and did not see landing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Payer::resume`].
+    pub async fn resume(&self) -> Result<(), ChainError> {
+        let Inner { config, metrics, log, .. } = &*self.0;
+        let pending = config.payer.pending().await?;
+        for resumed in config.payer.resume().await? {
+            let of = pending.iter().find(|it| it.nonce == resumed.nonce);
+            let transaction = of.and_then(|it| it.transactions.first()).copied();
+            match resumed.outcome {
+                Ok(sent) => {
+                    metrics.gas.fetch_add(sent.gas, Ordering::Relaxed);
+                    let transaction = sent.transaction;
+                    log(&Entry::Landed { transaction, block: sent.block, gas: sent.gas });
+                }
+                Err(error) => log(&Entry::lost(transaction.unwrap_or_default(), &error)),
+            }
+        }
+        Ok(())
     }
 
     /// Who asks: the peer, or whom the reverse proxy names last.
@@ -346,10 +387,21 @@ async fn post_call(
     Ok(Json(CallAnswer { transaction }))
 }
 
+/// The newest version of a transaction that the queue knows.
+async fn get_call(
+    State(relay): State<Relay>,
+    Path(transaction): Path<B256>,
+) -> Result<Json<CallAnswer>, RelayError> {
+    let versions = relay.0.config.payer.versions(transaction).await?;
+    let transaction = versions.last().copied().ok_or(RelayError::Unknown)?;
+    Ok(Json(CallAnswer { transaction }))
+}
+
 async fn get_status(State(relay): State<Relay>) -> Result<Json<report::Status>, RelayError> {
     let funded = relay.require_funds(relay.0.config.limits.gas_per_call).await;
     let gas_today = lock(&relay.0.spent).gas_today();
-    Ok(Json(report::Status::new(&relay.0.config, relay.0.consortium, funded.is_ok(), gas_today)))
+    let contracts = report::Parties { consortium: relay.0.consortium, wallet: relay.0.wallet };
+    Ok(Json(report::Status::new(&relay.0.config, contracts, funded.is_ok(), gas_today)))
 }
 
 async fn get_metrics(State(relay): State<Relay>) -> String {

@@ -11,7 +11,6 @@ use alloy::{
     contract::CallBuilder,
     network::{Ethereum, TransactionResponse as _},
     providers::{DynProvider, Provider as _},
-    rpc::types::TransactionRequest,
     sol_types::{SolCall, SolStruct},
 };
 use alloy_primitives::{Address, B256, Bytes, U256, aliases::U48, keccak256};
@@ -428,13 +427,6 @@ impl Ledger {
             signature,
         );
         self.send(call).await
-    }
-
-    /// Sends a call of the ledger or its consortium that somebody else encoded and signed.
-    pub async fn send_call(&self, to: Address, data: Bytes) -> Result<Sent, ChainError> {
-        let payer =
-            self.payer.as_ref().ok_or(ChainError::Invalid("nobody pays for transactions"))?;
-        payer.send(TransactionRequest::default().to(to).input(data.into())).await
     }
 
     async fn send<C: SolCall>(

@@ -8,11 +8,15 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256};
+use galen_chain::ChainError;
 use galen_types::ErrorKind;
 use serde::Serialize;
 
 use super::{CONSORTIUM_FUNCTIONS, LEDGER_FUNCTIONS, MAX_CALL_LEN, RelayConfig, call::SignedCall};
 use crate::error::RelayError;
+
+/// Characters of a reason in the log.
+const MAX_WHY: usize = 200;
 
 /// One line of the log: what became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +29,29 @@ pub enum Entry {
         id: Address,
         /// Hash of the transaction.
         transaction: B256,
-        /// Gas that it used, if it is in a block.
-        gas: Option<u64>,
     },
-    /// It was not.
+    /// It is in a block.
+    Landed {
+        /// Hash of what was sent first.
+        transaction: B256,
+        /// Number of the block.
+        block: u64,
+        /// Gas that it used.
+        gas: u64,
+    },
+    /// It is not in a block for longer than usual.
+    Waiting {
+        /// Hash of what was sent first.
+        transaction: B256,
+    },
+    /// It failed in its block, or will never be in one.
+    Lost {
+        /// Hash of what was sent first.
+        transaction: B256,
+        /// What happened.
+        why: String,
+    },
+    /// It was not sent.
     Refused {
         /// Who asked.
         caller: IpAddr,
@@ -40,23 +63,36 @@ pub enum Entry {
 }
 
 impl Entry {
-    pub(crate) fn sent(call: &SignedCall, transaction: B256, gas: Option<u64>) -> Self {
-        Self::Sent { function: call.function, id: call.id, transaction, gas }
+    pub(crate) fn sent(call: &SignedCall, transaction: B256) -> Self {
+        Self::Sent { function: call.function, id: call.id, transaction }
+    }
+
+    pub(crate) fn lost(transaction: B256, error: &ChainError) -> Self {
+        Self::Lost { transaction, why: clip(error) }
     }
 
     pub(crate) fn refused(caller: IpAddr, error: &RelayError) -> Self {
-        // What a contract reverts with is repeated only so far: a hostile wallet chooses it.
-        let why = error.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
-        Self::Refused { caller, kind: error.kind(), why }
+        Self::Refused { caller, kind: error.kind(), why: clip(error) }
     }
+}
+
+/// What a contract reverts with is repeated only so far: a hostile wallet chooses it.
+fn clip(error: &impl fmt::Display) -> String {
+    error.to_string().chars().filter(|c| !c.is_control()).take(MAX_WHY).collect()
 }
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sent { function, id, transaction, gas } => {
-                write!(f, "sent {function} id={id:#x} transaction={transaction:#x}")?;
-                gas.map_or(Ok(()), |gas| write!(f, " gas={gas}"))
+            Self::Sent { function, id, transaction } => {
+                write!(f, "sent {function} id={id:#x} transaction={transaction:#x}")
+            }
+            Self::Landed { transaction, block, gas } => {
+                write!(f, "landed transaction={transaction:#x} block={block} gas={gas}")
+            }
+            Self::Waiting { transaction } => write!(f, "waiting transaction={transaction:#x}"),
+            Self::Lost { transaction, why } => {
+                write!(f, "lost transaction={transaction:#x} why={why:?}")
             }
             Self::Refused { caller, kind, why } => {
                 write!(f, "refused {kind} caller={caller} why={why:?}")
@@ -144,10 +180,16 @@ struct Limits {
     repeat_window_seconds: u64,
 }
 
+/// Addresses that are not in the configuration.
+pub(crate) struct Parties {
+    pub(crate) consortium: Address,
+    pub(crate) wallet: Address,
+}
+
 impl Status {
     pub(crate) fn new(
         config: &RelayConfig,
-        consortium: Address,
+        Parties { consortium, wallet }: Parties,
         funded: bool,
         gas_today: u64,
     ) -> Self {
@@ -156,7 +198,7 @@ impl Status {
             chain_id: ledger.chain_id,
             ledger: ledger.contract,
             consortium,
-            wallet: config.wallet,
+            wallet,
             funded,
             ledger_functions: LEDGER_FUNCTIONS,
             consortium_functions: CONSORTIUM_FUNCTIONS,
