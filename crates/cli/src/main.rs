@@ -11,6 +11,7 @@ mod networks;
 mod profile;
 mod session;
 mod settings;
+mod signing;
 mod ui;
 mod unlock;
 mod wallet;

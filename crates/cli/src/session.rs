@@ -18,6 +18,7 @@ use crate::{
     home::{Name, ProfileDir},
     networks::Network,
     settings::{Settings, StoreSpec, shown_url},
+    signing::{Asking, Known},
     ui::Ui,
     unlock::{Keyring, LockedSigner},
     wallet,
@@ -33,7 +34,8 @@ pub(crate) struct Session {
     identity: Identity,
     galen: Galen,
     book_file: BookFile,
-    book: RwLock<Arc<Book>>,
+    book: Arc<RwLock<Arc<Book>>>,
+    asking: Asking,
 }
 
 impl Session {
@@ -51,10 +53,14 @@ impl Session {
         let seed = unlock_seed(&place, &keyring)?;
         let keystore = wallet::locate(&settings)?;
         let signer = LockedSigner::new(profile.controller(), keystore, keyring);
-        let account = Account::new(signer).for_id(profile.id);
+        let keys = seed.pseudonym(profile.id);
+        let book_file = BookFile::new(place, &keys);
+        let book = Arc::new(RwLock::new(Arc::new(book_file.read()?)));
+        let name = network_name.as_str();
+        let known = Known::new(profile.id, keys.segment_map(), book.clone(), name, &network);
+        let asking = Asking::new(Arc::new(signer), ui.clone(), known);
+        let account = Account::new(asking.clone()).for_id(profile.id);
         let identity = Identity::new(account.clone(), &seed);
-        let book_file = BookFile::new(place, &seed.pseudonym(profile.id));
-        let book = RwLock::new(Arc::new(book_file.read()?));
 
         let ledger = connect(&settings, &network).await?;
         let storage = open_store(&settings.store.value).await?;
@@ -66,7 +72,12 @@ impl Session {
         };
         let galen = Galen::with_history(ledger.paid_by(&account), storage, history);
         let role = profile.role;
-        Ok(Self { settings, network_name, network, role, identity, galen, book_file, book })
+        Ok(Self { settings, network_name, network, role, identity, galen, book_file, book, asking })
+    }
+
+    /// What asks before signing, to allow many signatures at once.
+    pub(crate) const fn asking(&self) -> &Asking {
+        &self.asking
     }
 
     /// Every setting and where it came from.
