@@ -7,7 +7,7 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256, Bytes};
-use galen_chain::{Account, ChainError, Ledger};
+use galen_chain::{Account, ChainError, Ledger, Sent};
 use galen_crypto::{
     IdentityPublic, KeyBundle, MediaType, OpenKey, Opened, PatientKeys, RootSeed, SealContext,
 };
@@ -231,6 +231,20 @@ impl Galen {
             return Err(Error::Envelope("its signature is out of date"));
         }
         Ok(self.ledger.require_signed(patient, digest, signature).await?)
+    }
+
+    /// Hands an id to another key or wallet, which signs too. The controller before is powerless from then
+    /// on, and so is everything that it signed and that has not landed. If the id has guardians, this
+    /// starts the wait.
+    ///
+    /// The seed stays: the id goes on as `Identity::new(successor.for_id(id), seed)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`], [`Error::Sign`].
+    pub async fn rotate(&self, identity: &Identity, successor: &Account) -> Result<Sent, Error> {
+        let deadline = self.deadline().await?;
+        Ok(self.ledger.rotate(&identity.account, successor, deadline).await?)
     }
 
     /// Keeps an envelope in the content store, so that a short text tells where it lies. Only its

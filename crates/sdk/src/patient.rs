@@ -105,14 +105,17 @@ impl Patient {
         Ok(envelope.encode())
     }
 
-    /// Proposals that wait for an answer, oldest first.
+    /// Proposals that wait for an answer, oldest first. Those that nobody can answer any more, since the
+    /// author's signature is out of date, are not among them.
     ///
     /// # Errors
     ///
     /// [`Error::Chain`].
     pub async fn inbox(&self) -> Result<Vec<Proposal>, Error> {
+        let time = self.galen.time().await?;
         let open = |chart: &galen_index::Chart| {
-            chart.proposals().filter(|proposal| proposal.is_open()).cloned().collect()
+            let open = chart.proposals().filter(|proposal| proposal.is_open());
+            open.filter(|proposal| time <= proposal.event.deadline).cloned().collect()
         };
         self.galen.with_chart(self.id(), open).await
     }

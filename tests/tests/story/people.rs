@@ -111,7 +111,7 @@ impl Network {
         Wallet { address: receipt.contract_address.unwrap(), owners: [first, second] }
     }
 
-    fn ask(&self, grantee: Address, categories: &[Category]) -> GrantRequest {
+    pub(crate) fn ask(&self, grantee: Address, categories: &[Category]) -> GrantRequest {
         GrantRequest {
             grantee,
             categories: categories.iter().map(|category| category.index()).collect(),
@@ -183,6 +183,7 @@ async fn records_are_amended_retracted_disowned_and_run_out() {
     network.chain.mine().unwrap();
     let last = author.outbox(patient.id()).await.unwrap().pop().unwrap();
     assert_eq!(last.state, ProposalState::Expired);
+    assert!(patient.inbox().await.unwrap().is_empty());
     let entries = patient.records().await.unwrap();
     let [.., back, over] = entries.as_slice() else { panic!() };
     assert_eq!((back.state, over.state), (VersionState::Withdrawn, VersionState::Expired));
@@ -325,6 +326,29 @@ async fn a_revocation_that_another_device_overtook_takes_nothing_back() {
     assert_ne!(left.id, grant.consent().id());
     let is_consistent = |chart: &galen_index::Chart| chart.consents().is_consistent();
     assert!(network.galen.with_chart(device.id(), is_consistent).await.unwrap());
+}
+
+/// An id goes to another key. The one before it is powerless, and everything else stays.
+#[tokio::test]
+async fn an_id_is_handed_to_another_key() {
+    let network = Network::new().await;
+    let id = network.accepted(&[Category::Vitals]).await[0];
+    let grant = network.grant(&network.physician, Category::Vitals, DAY).await;
+    let (before, successor) = (identity(3), account(33));
+    network.galen.rotate(&before, &successor).await.unwrap();
+    assert_eq!(kind(network.patient.revoke_all().await), ErrorKind::Integrity, "the old key");
+
+    let after = network.galen.patient(Identity::new(successor.for_id(before.id()), &seed(3)));
+    assert_eq!(after.id(), network.patient.id());
+    network.physician.read(&grant, Purpose::Treatment, &[id]).await.unwrap();
+    after.revoke(grant.consent().id()).await.unwrap();
+    assert_eq!(after.open(id).await.unwrap().payload, document(Category::Vitals).payload);
+    assert!(after.audit().await.unwrap().complete);
+    // The envelope of the key before is taken no longer; a kept one still opens.
+    let envelope = after.envelope(grant.consent()).await.unwrap();
+    network.physician.accept(&envelope).await.unwrap();
+    let late = network.patient.envelope(grant.consent()).await.unwrap();
+    assert_eq!(kind(network.physician.accept(&late).await), ErrorKind::Integrity);
 }
 
 #[tokio::test]

@@ -368,6 +368,35 @@ impl Ledger {
         .await
     }
 
+    /// Hands an id to another controller, who signs too. If the id has guardians, this starts the wait.
+    pub async fn rotate(
+        &self,
+        account: &Account,
+        successor: &Account,
+        deadline: u64,
+    ) -> Result<Sent, ChainError> {
+        let id = account.id();
+        let message = typed::Rotation {
+            id,
+            controller: successor.controller(),
+            sequence: self.chart(id).await?.sequence,
+            nonce: self.contract.guardianship(id).call().await?.nonce,
+            deadline: U48::saturating_from(deadline),
+        };
+        let signature = account.sign(&message, self.id, Evidence::default()).await?;
+        let successor = successor.clone().for_id(id);
+        let acceptance = successor.sign(&message, self.id, Evidence::default()).await?;
+        self.send(self.contract.rotate(
+            id,
+            message.controller,
+            message.sequence,
+            message.deadline,
+            signature,
+            acceptance,
+        ))
+        .await
+    }
+
     /// Announces new content for records of one author, signed by the patient or the author.
     pub async fn reseal(
         &self,
