@@ -138,15 +138,18 @@ impl Stage {
         change.await.map(drop)
     }
 
+    fn records(&self, first: u64, count: u64) -> Vec<RecordKey> {
+        let (patient, author) = (self.patient.id(), self.author.id());
+        (first..first + count)
+            .map(|number| RecordKey { patient, author, segment: SEGMENT, number })
+            .collect()
+    }
+
     /// Logs reads of some records. Refused without a live consent.
     pub(crate) async fn access(&self, first: u64, count: u64) -> Result<(), ChainError> {
         let proof = self.tree.proof(self.consent.id()).unwrap();
-        let (patient, author) = (self.patient.id(), self.author.id());
-        let records: Vec<_> = (first..first + count)
-            .map(|number| RecordKey { patient, author, segment: SEGMENT, number })
-            .collect();
-        let consent = &self.consent;
-        let purpose = Purpose::Treatment;
+        let (consent, purpose) = (&self.consent, Purpose::Treatment);
+        let records = self.records(first, count);
         let log = self.ledger.log_access(&self.grantee, consent, purpose, proof, &records, LATER);
         log.await.map(drop)
     }
