@@ -4,8 +4,8 @@
 //!
 //! | role | what it does |
 //! |---|---|
-//! | [`Organization`] | learns a patient's segments, proposes and amends records, cosigns |
-//! | [`Patient`] | examines and answers proposals, grants, revokes, reseals, audits |
+//! | [`Organization`] | learns a patient's segments, proposes, imports, amends and retracts records, cosigns, asks for consent |
+//! | [`Patient`] | examines and answers proposals and requests, grants, revokes, reseals, audits |
 //! | [`Grantee`] | takes a grant, logs each read on chain, and only then opens |
 //!
 //! Everything is signed by its author and sent by whoever pays, so that a patient needs no gas.
