@@ -1,19 +1,34 @@
 //! The command line: one file for each noun.
 
+mod access;
+mod audit;
 mod config;
+mod consent;
 mod demo;
 mod dev;
 mod fhir;
+mod grant;
+mod record;
+mod request;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::{
+    access::{AccessArgs, AccessCommand, AccessLogArgs},
+    audit::AuditArgs,
     config::ConfigCommand,
+    consent::{ConsentCommand, ConsentGrantArgs, ConsentRevokeArgs},
     demo::DemoArgs,
     dev::{DevArgs, DevCommand},
     fhir::FhirCommand,
+    grant::{GrantAddArgs, GrantCommand},
+    record::{
+        AcceptArgs, AmendArgs, CosignArgs, GetArgs, InboxArgs, ListArgs, ProposeArgs,
+        RecordCommand, RejectArgs, ResealArgs, RetractArgs, ShowArgs, StateFilter, WithdrawArgs,
+    },
+    request::{RequestCommand, RequestGrantArgs, RequestRefuseArgs, RequestSendArgs},
 };
 
 /// Longest time that `--timeout` may ask for.
@@ -96,6 +111,16 @@ pub(crate) enum Command {
     /// Look at FHIR documents.
     #[command(subcommand)]
     Fhir(FhirCommand),
+    #[command(subcommand)]
+    Record(RecordCommand),
+    #[command(subcommand)]
+    Consent(ConsentCommand),
+    #[command(subcommand)]
+    Request(RequestCommand),
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    Access(AccessArgs),
+    Audit(AuditArgs),
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

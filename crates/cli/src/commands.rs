@@ -1,15 +1,23 @@
 //! One module for each noun.
 
+mod access;
+mod audit;
 pub(crate) mod config;
+mod consent;
 mod demo;
 mod dev;
 mod fhir;
+mod grant;
+mod record;
+mod request;
+mod shown;
 
 use std::process::ExitCode;
 
 use crate::{
     args::{Cli, Command},
     error::CliError,
+    session::Session,
     ui::Ui,
 };
 
@@ -19,6 +27,26 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Demo(args) => demo::run(args, ui),
         Command::Dev(args) => dev::run(args, &cli.globals, ui),
         Command::Fhir(command) => fhir::run(command, ui),
+        Command::Record(_)
+        | Command::Consent(_)
+        | Command::Request(_)
+        | Command::Grant(_)
+        | Command::Access(_)
+        | Command::Audit(_) => block_on(with_session(cli, ui)),
+    }
+}
+
+/// Commands of one profile on its network.
+async fn with_session(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
+    let session = &Session::open(&cli.globals, ui).await?;
+    match &cli.command {
+        Command::Record(command) => record::run(command, session, ui).await,
+        Command::Consent(command) => consent::run(command, session, ui).await,
+        Command::Request(command) => request::run(command, session, ui).await,
+        Command::Grant(command) => grant::run(command, session, ui).await,
+        Command::Access(args) => access::run(args, session, ui).await,
+        Command::Audit(args) => audit::run(args, session, ui).await,
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 

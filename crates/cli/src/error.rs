@@ -75,6 +75,9 @@ pub(crate) enum CliError {
         #[source]
         source: galen_storage::StorageError,
     },
+    /// What was asked does not fit what there is.
+    #[error(transparent)]
+    Asked(#[from] crate::asked::AskError),
     /// The embedded chain failed.
     #[error("the embedded chain failed")]
     Devchain(#[from] galen_devchain::Error),
@@ -126,6 +129,7 @@ impl CliError {
             Self::Crypto { source, .. } => source.kind(),
             Self::Storage { source, .. } => source.kind(),
             Self::Sdk { source, .. } => source.kind(),
+            Self::Asked(error) => error.kind(),
             Self::Devchain(_) | Self::Output(_) => ErrorKind::Unavailable,
             Self::Demo(_) => ErrorKind::Internal,
         }
@@ -142,6 +146,7 @@ impl CliError {
             Self::Write { .. } => "check disk space and the permissions of the directory",
             Self::Exists { .. } => "choose another name, or move the file away",
             Self::Told { help, .. } => help,
+            Self::Asked(error) => error.help(),
             Self::Directory { .. } => "choose another directory, or check its permissions",
             Self::NotEmpty { .. } => "choose an empty directory, or one that does not exist",
             Self::Refused { .. } => {

@@ -3,18 +3,23 @@
 #![allow(dead_code, reason = "what the commands for people share is here before all of them are")]
 
 mod args;
+mod asked;
 mod book;
 mod commands;
 mod error;
 mod home;
+mod line;
 mod networks;
+mod outfile;
 mod profile;
 mod session;
 mod settings;
 mod signing;
+mod table;
 mod ui;
 mod unlock;
 mod wallet;
+mod when;
 
 use std::process::ExitCode;
 

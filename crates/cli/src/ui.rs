@@ -137,6 +137,29 @@ impl Ui {
         Ok(answer)
     }
 
+    /// A document as it is, on stdout.
+    pub(crate) fn document(&self, bytes: &[u8]) -> Result<(), CliError> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        Ok(stdout.flush()?)
+    }
+
+    /// Whether stdout is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// A bar for work of a known length; only on a terminal.
+    pub(crate) fn bar(&self, total: u64, what: &'static str) -> ProgressBar {
+        let plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if self.quiet || plain || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {msg} {eta}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::new(total).with_style(style).with_prefix(what)
+    }
+
     /// A spinner for work of unknown length; only on a terminal.
     pub(crate) fn spinner(&self, what: &'static str) -> ProgressBar {
         let plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, hex};
 use galen_chain::{ChartSlot, ConsentSlot, HistoryMode, LedgerEvent, Position};
-use galen_types::{ProposalId, RecordId};
+use galen_types::{ConsentId, ProposalId, RecordId};
 use serde::Serialize;
 
 use crate::chart::Chart;
@@ -22,6 +22,10 @@ pub struct AuditEntry {
     pub proposal: Option<ProposalId>,
     /// Purpose of use of an access: its HL7 v3 ActReason code, or its number.
     pub purpose: Option<String>,
+    /// The consent that an access relied on.
+    pub consent: Option<ConsentId>,
+    /// Whether that consent was one for every active organization: break-glass, if for an emergency.
+    pub network: bool,
     /// Whether the chart head covers the entry.
     pub in_head: bool,
 }
@@ -112,6 +116,8 @@ fn entry(stamped: &galen_chain::Stamped) -> AuditEntry {
         record: None,
         proposal: None,
         purpose: None,
+        consent: None,
+        network: false,
         in_head: false,
     };
     match &stamped.event {
@@ -129,6 +135,7 @@ fn entry(stamped: &galen_chain::Stamped) -> AuditEntry {
         LedgerEvent::Accessed(e) => {
             (entry.what, entry.who, entry.record) = ("accessed", Some(e.grantee), Some(e.record));
             let purpose = e.purpose().map(|purpose| purpose.code().to_owned());
+            (entry.consent, entry.network) = (Some(e.consent), e.network);
             entry.purpose = Some(purpose.unwrap_or_else(|| e.purpose.to_string()));
             entry.in_head = true;
         }

@@ -6,7 +6,7 @@ use galen_chain::{LedgerEvent, Position};
 use galen_index::{Chart, LeafState, Proposal, Record, Version, VoidReason};
 use galen_types::{ContentRef, LeafKind, ProposalId, RecordKey, VersionId};
 
-use crate::{Error, Patient};
+use crate::{Contact, Error, Organization, Patient};
 
 /// What became of a proposed version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +87,24 @@ impl Patient {
         let map = self.keys().segment_map();
         for entry in &mut entries {
             entry.category = map.category(entry.record.segment);
+        }
+        Ok(entries)
+    }
+}
+
+impl Organization {
+    /// Every version that this organization ever proposed to a patient, in the order of the chain.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`]; [`Error::NoSegment`] for a record in a segment that the patient did not name.
+    pub async fn records(&self, contact: &Contact) -> Result<Vec<RecordEntry>, Error> {
+        let time = self.galen().time().await?;
+        let all = |chart: &Chart| entries(chart, time);
+        let mut entries = self.galen().with_chart(contact.patient(), all).await?;
+        entries.retain(|entry| entry.record.author == self.id());
+        for entry in &mut entries {
+            entry.category = contact.category(entry.record.segment)?;
         }
         Ok(entries)
     }

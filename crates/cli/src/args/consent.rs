@@ -1,0 +1,96 @@
+//! `galen consent`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand};
+use galen_fhir::{Category, Preset};
+use galen_types::Purpose;
+
+use crate::when::{Instant, Lifetime};
+
+/// Consents: who may read what, why and until when. For patients.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConsentCommand {
+    Grant(ConsentGrantArgs),
+    Revoke(ConsentRevokeArgs),
+    RevokeAll(ConsentRevokeAllArgs),
+    List(ConsentListArgs),
+}
+
+/// Let somebody read categories of your records, for a purpose and a time.
+///
+/// What comes out is one line of text for the reader: only the reader can open it. What they have
+/// opened cannot be taken back, also not by revoking.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["category", "preset"]))]
+#[command(group = ArgGroup::new("end").required(true).args(["lasts", "until"]))]
+#[command(group = ArgGroup::new("who").required(true).args(["to", "to_network", "emergency"]))]
+#[command(after_help = "Examples:\n  \
+    galen consent grant --to dr-weiss --preset physician --purpose TREAT --for 30d --out for-dr-weiss.txt\n  \
+    galen consent grant --to insurer --category billing --purpose HPAYMT --until 2027-05-20\n  \
+    galen consent grant --emergency --preset emergency --for 1y\n\n\
+    Text output: the line for the reader on standard output, unless --out is given; then the consent \
+    id, reader, categories, purposes, start, end, transaction, final or not, separated by tabs.")]
+pub(crate) struct ConsentGrantArgs {
+    /// Who may read: contact or id.
+    #[arg(long, value_name = "CONTACT")]
+    pub(crate) to: Option<String>,
+    /// Category that may be read. May be given more than once.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) category: Vec<Category>,
+    /// The categories that this kind of reader usually needs: insurer, physician, emergency,
+    /// researcher.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) preset: Option<Preset>,
+    /// Why it may be read (HL7 v3 ActReason), for example TREAT or HPAYMT. May be given more than once.
+    #[arg(long, value_name = "CODE", required_unless_present = "emergency")]
+    pub(crate) purpose: Vec<Purpose>,
+    /// For how long, for example 12h, 30d, 1y.
+    #[arg(long = "for", id = "lasts", value_name = "TIME")]
+    pub(crate) lasts: Option<Lifetime>,
+    /// Until when (UTC), for example 2027-05-20; that day no longer counts.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) until: Option<Instant>,
+    /// From when (UTC). Without it: from now.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) from: Option<Instant>,
+    /// Write the line for the reader to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Every active organization of the network may read.
+    #[arg(long)]
+    pub(crate) to_network: bool,
+    /// Every active organization of the network may read in an emergency (ETREAT, BTG).
+    #[arg(long)]
+    pub(crate) emergency: bool,
+}
+
+/// End a consent. What the reader has opened cannot be taken back.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["id", "to"]))]
+#[command(after_help = "Examples:\n  galen consent revoke 0x77aa12ef\n  \
+    galen consent revoke --to insurer\n\n\
+    Text output, separated by tabs: consent id, reader, `revoked`, transaction, final or not.")]
+pub(crate) struct ConsentRevokeArgs {
+    /// The consent.
+    #[arg(value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Every consent of this reader: contact or id.
+    #[arg(long, value_name = "CONTACT")]
+    pub(crate) to: Option<String>,
+}
+
+/// End every consent at once, with one transaction.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen consent revoke-all --yes\n\n\
+    Text output, separated by tabs: how many consents ended, transaction, final or not.")]
+pub(crate) struct ConsentRevokeAllArgs {}
+
+/// List the consents that are live, in words, with how often each was used.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen consent list\n  \
+    galen consent list --json | jq '.consents[] | select(.uses == 0)'\n\n\
+    Text output, separated by tabs: consent id, `live`, `expired`, `future` or `unknown`, reader, \
+    categories, purposes, start, end, uses, time of the last use or `never`, final or not. \
+    `unknown` is a consent whose terms this profile does not have.")]
+pub(crate) struct ConsentListArgs {}

@@ -1,0 +1,327 @@
+//! `galen record`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use galen_fhir::Category;
+use galen_types::Purpose;
+
+/// Records: an organization proposes them, the patient answers, readers get them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecordCommand {
+    Propose(ProposeArgs),
+    Inbox(InboxArgs),
+    Show(ShowArgs),
+    Accept(AcceptArgs),
+    Reject(RejectArgs),
+    Cosign(CosignArgs),
+    Amend(AmendArgs),
+    Retract(RetractArgs),
+    Withdraw(WithdrawArgs),
+    List(ListArgs),
+    Get(GetArgs),
+    Reseal(ResealArgs),
+}
+
+/// Seal documents and propose them to a patient, as an organization.
+///
+/// Takes FHIR R4 in JSON, NDJSON if the name ends in `.ndjson`, folders of both, and `-` for standard
+/// input. A document that is refused does not stop the others. If the command is interrupted, run it
+/// again: it goes on where it stopped and proposes nothing twice.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    galen record propose --to mrn:12345 discharge.json\n  \
+    galen record propose --to anna export/ --cosigner hospital-b --threshold 1\n  \
+    galen record propose --to anna --attach scan.dcm --media-type application/dicom --category imaging\n  \
+    galen record propose --to anna --json - <bundle.json | jq '.proposals[].id'\n\n\
+    Text output, separated by tabs. For each proposal: `proposed`, proposal id, records, transaction, \
+    final or not. With cosigners then: `sheet`, proposal id, the sheet for `galen record cosign`. For \
+    each input that was refused: `refused`, input (`file:line` for NDJSON), cause, path in the document, \
+    byte. Exits 2 if any was refused.")]
+pub(crate) struct ProposeArgs {
+    /// The patient: contact, `mrn:…` or id.
+    #[arg(long, value_name = "PATIENT")]
+    pub(crate) to: String,
+    /// Files and folders; `-` is standard input.
+    #[arg(value_name = "INPUT", required_unless_present = "attach")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Must sign too before the patient's answer counts. May be given more than once.
+    #[arg(long = "cosigner", value_name = "ID")]
+    pub(crate) cosigners: Vec<String>,
+    /// How many of the cosigners must sign. Without it: all.
+    #[arg(long, value_name = "K", requires = "cosigners")]
+    pub(crate) threshold: Option<u8>,
+    /// A file of any type and size, sealed as it is.
+    #[arg(long, value_name = "FILE", requires = "media_type", requires = "category")]
+    pub(crate) attach: Option<PathBuf>,
+    /// What the attached file is, for example `application/dicom`.
+    #[arg(long, value_name = "TYPE", requires = "attach")]
+    pub(crate) media_type: Option<String>,
+    /// Category of the attached file.
+    #[arg(long, value_name = "NAME", requires = "attach")]
+    pub(crate) category: Option<Category>,
+    /// Propose documents again that this profile has proposed to the patient before.
+    #[arg(long)]
+    pub(crate) again: bool,
+}
+
+/// Show the proposals that wait for the patient's answer.
+///
+/// An organization sees its own proposals instead, with their state and who has to sign.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record inbox\n  \
+    galen record inbox --json | jq -r '.proposals[].id'\n  \
+    galen record inbox --patient anna\n\n\
+    Text output, separated by tabs: proposal id, author (or patient), state, records, still unanswered, \
+    needs cosigners or not, time, end of the author's signature, final or not.")]
+pub(crate) struct InboxArgs {
+    /// The patient, for an organization. Without it: all patients among the contacts.
+    #[arg(long, value_name = "PATIENT")]
+    pub(crate) patient: Option<String>,
+}
+
+/// Open a proposal or a record, check it, and say what it is.
+///
+/// The document itself appears only with --fhir or --out.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record show 0x5ac1f2d4\n  \
+    galen record show 0x5ac1f2d4 --only 2 --fhir | jq .entry\n  \
+    galen record show 0x5ac1f2d4 --out ./proposed\n\n\
+    Ids may be shortened to 8 digits or more, as long as one fits. Text output, one line for each \
+    document, separated by tabs: number in the proposal, record id, kind, state, category, author, media \
+    type, bytes, resources by type, first and last date in the document, changes against the version \
+    that stands, `good` or what is wrong, file, final or not. Exits 5 if a document is not what it says.")]
+pub(crate) struct ShowArgs {
+    /// Proposal or record.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Only these documents of a proposal, by number from 0.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub(crate) only: Vec<usize>,
+    /// Print the document, one only, on standard output.
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) fhir: bool,
+    /// Write the documents to this file, or into this folder if there are several. Only you can read
+    /// them there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Accept proposals: every document is opened and checked before anything is signed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record accept 0x5ac1f2d4\n  \
+    galen record accept --all\n  galen record accept 0x5ac1f2d4 --only 0,2\n  \
+    galen record accept 0x5ac1f2d4 --cosignature from-hospital-b.txt\n\n\
+    What is in neither answer stays unconfirmed and can be answered later. Text output, separated by \
+    tabs: proposal id, accepted, rejected, left open, transaction, final or not.")]
+pub(crate) struct AcceptArgs {
+    /// Proposals.
+    #[arg(value_name = "PROPOSAL", required_unless_present = "all")]
+    pub(crate) proposals: Vec<String>,
+    /// Every proposal in the inbox.
+    #[arg(long, conflicts_with = "proposals")]
+    pub(crate) all: bool,
+    /// Only these documents, by number from 0.
+    #[arg(long, value_name = "N", value_delimiter = ',', conflicts_with = "all")]
+    pub(crate) only: Vec<usize>,
+    /// Sheet with the cosigners' signatures: file, text or `-`.
+    #[arg(long = "cosignature", value_name = "FILE")]
+    pub(crate) cosignatures: Vec<String>,
+}
+
+/// Reject proposals, or some documents of one. The author sees that, not why.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record reject 0x5ac1f2d4\n  \
+    galen record reject 0x5ac1f2d4 --only 1\n\n\
+    Text output as of `galen record accept`.")]
+pub(crate) struct RejectArgs {
+    /// Proposals.
+    #[arg(value_name = "PROPOSAL", required = true)]
+    pub(crate) proposals: Vec<String>,
+    /// Only these documents, by number from 0.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub(crate) only: Vec<usize>,
+    /// Sheet with the cosigners' signatures, if the proposal needs them: file, text or `-`.
+    #[arg(long = "cosignature", value_name = "FILE")]
+    pub(crate) cosignatures: Vec<String>,
+}
+
+/// Sign somebody else's proposal as a cosigner, or see who has signed.
+///
+/// A sheet, one line of text, moves by file or chat: the author starts it, each cosigner adds a
+/// signature, the patient answers with it. What it holds is or becomes public.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record cosign sheet.txt --out signed.txt\n  \
+    galen record cosign 0x5ac1f2d4 --patient 0x… --cosigner hospital-b --cosigner hospital-c\n  \
+    galen record cosign --collect from-b.txt from-c.txt --out both.txt\n\n\
+    Given by the author, or somebody else who is not among the cosigners, nothing is signed: the sheet \
+    comes out as it is. Text output: the sheets on standard output, one a line, unless --out is given; \
+    then proposal id, patient, cosigner, `signed` or `missing`, `enough` or `waiting`, separated by \
+    tabs.")]
+pub(crate) struct CosignArgs {
+    /// Sheet (file, text or `-`), or proposal.
+    #[arg(value_name = "SHEET|PROPOSAL", required_unless_present = "collect")]
+    pub(crate) sheet: Option<String>,
+    /// The patient that the proposal is for.
+    #[arg(long, value_name = "PATIENT", requires = "sheet")]
+    pub(crate) patient: Option<String>,
+    /// Cosigners that the proposal's author named. May be given more than once.
+    #[arg(long = "cosigner", value_name = "ID", requires = "patient")]
+    pub(crate) cosigners: Vec<String>,
+    /// How many of the cosigners must sign. Without it: all.
+    #[arg(long, value_name = "K", requires = "cosigners")]
+    pub(crate) threshold: Option<u8>,
+    /// Check sheets, join them and say who is missing. Signs nothing.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "sheet")]
+    pub(crate) collect: Vec<String>,
+    /// Write the sheets to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Propose a new version of one of your own records, as its author.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record amend 0x91b03c7e corrected.json --to anna\n\n\
+    The document must belong to the record's category. An amendment needs the cosigners of what it \
+    amends. Text output as of `galen record propose`.")]
+pub(crate) struct AmendArgs {
+    /// The record.
+    #[arg(value_name = "RECORD")]
+    pub(crate) record: String,
+    /// The new document; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// The patient.
+    #[arg(long, value_name = "PATIENT")]
+    pub(crate) to: String,
+    /// Cosigners, as of the version before.
+    #[arg(long = "cosigner", value_name = "ID")]
+    pub(crate) cosigners: Vec<String>,
+    /// How many of the cosigners must sign. Without it: all.
+    #[arg(long, value_name = "K", requires = "cosigners")]
+    pub(crate) threshold: Option<u8>,
+}
+
+/// Propose to retract one of your own records, as its author: it should never have been.
+///
+/// The patient may refuse; then the record is shown as disowned.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record retract 0x91b03c7e --to anna\n\n\
+    Text output as of `galen record propose`.")]
+pub(crate) struct RetractArgs {
+    /// The record.
+    #[arg(value_name = "RECORD")]
+    pub(crate) record: String,
+    /// The patient.
+    #[arg(long, value_name = "PATIENT")]
+    pub(crate) to: String,
+    /// Why, sealed to the patient. Other programs of this machine can see it while the command runs.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Cosigners, as of the version before.
+    #[arg(long = "cosigner", value_name = "ID")]
+    pub(crate) cosigners: Vec<String>,
+    /// How many of the cosigners must sign. Without it: all.
+    #[arg(long, value_name = "K", requires = "cosigners")]
+    pub(crate) threshold: Option<u8>,
+}
+
+/// Take one of your own proposals back before the patient answers.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record withdraw 0x5ac1f2d4 --to anna\n\n\
+    What the patient answered before stays answered. Text output, separated by tabs: proposal id, \
+    `withdrawn`, transaction, final or not.")]
+pub(crate) struct WithdrawArgs {
+    /// The proposal.
+    #[arg(value_name = "PROPOSAL")]
+    pub(crate) proposal: String,
+    /// The patient.
+    #[arg(long, value_name = "PATIENT")]
+    pub(crate) to: String,
+}
+
+/// What became of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateFilter {
+    /// Every version, also those that a later one replaced.
+    All,
+    /// Accepted, and it stands.
+    Current,
+    /// Accepted, and a later version stands.
+    Superseded,
+    /// Nobody has answered.
+    Unconfirmed,
+    /// Nobody has answered in the author's time.
+    Expired,
+    /// Taken back by its author.
+    Withdrawn,
+    /// The patient rejected it.
+    Rejected,
+    /// Accepted, but it does not count.
+    Void,
+    /// Author and patient agree that the record should not have been.
+    Retracted,
+    /// Its author no longer stands behind it.
+    Disowned,
+}
+
+/// List the records of a chart: your own, or as an author those that you proposed.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  galen record list\n  galen record list --state unconfirmed\n  \
+    galen record list --category laboratory --json | jq '.records[].id'\n  \
+    galen record list --patient mrn:12345\n\n\
+    Without --state: all but those that a later version replaced. Text output, separated by tabs: record \
+    id, state, category, author, kind, time of the proposal, time of the answer, proposal id, number in \
+    it, final or not."
+)]
+pub(crate) struct ListArgs {
+    /// Only versions in this state. May be given more than once.
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub(crate) state: Vec<StateFilter>,
+    /// Only records of this category. May be given more than once.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) category: Vec<Category>,
+    /// Whose records, for an author.
+    #[arg(long, value_name = "PATIENT")]
+    pub(crate) patient: Option<String>,
+}
+
+/// Open a record: your own, or one that you were granted.
+///
+/// Under a grant the read is logged on chain first. What you have logged cannot be taken back.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record get 0x91b03c7e | jq .entry\n  \
+    galen record get 0x91b03c7e --out ./lab.json\n  \
+    galen record get 0x91b03c7e --purpose TREAT\n\n\
+    The document is on standard output, or in the file, which only you can read. With --json: the \
+    record, where the document was written, and the logged access.")]
+pub(crate) struct GetArgs {
+    /// The record.
+    #[arg(value_name = "RECORD")]
+    pub(crate) record: String,
+    /// Write the document to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Why you read it (HL7 v3 ActReason), for a record that you were granted.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) purpose: Option<Purpose>,
+    /// Overwrite the file.
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
+}
+
+/// Seal records anew, under new keys and at a new address, as the patient.
+///
+/// What was read keeps its text; only who kept a copy still has it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record reseal\n  galen record reseal 0x91b03c7e\n\n\
+    Text output, separated by tabs: record id, old address, new address.")]
+pub(crate) struct ResealArgs {
+    /// Records. Without any: those that were read since they were last sealed.
+    #[arg(value_name = "RECORD", conflicts_with = "accessed")]
+    pub(crate) records: Vec<String>,
+    /// Those that were read since they were last sealed; the default.
+    #[arg(long)]
+    pub(crate) accessed: bool,
+}

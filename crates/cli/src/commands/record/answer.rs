@@ -1,0 +1,217 @@
+//! `galen record accept` and `reject`: opens and checks every document, then signs one answer.
+
+use std::collections::BTreeMap;
+
+use galen_chain::{CosignPolicy, Sent};
+use galen_index::{LeafState, Proposal};
+use galen_sdk::{CosignSheet, Error, Galen, Patient};
+use galen_types::{ErrorKind, ProposalId};
+use serde::Serialize;
+
+use super::cosign::read_sheets;
+use crate::{
+    args::{AcceptArgs, RejectArgs},
+    asked::{AskError, Short, documents, pick},
+    commands::shown::{Landed, Party, cannot, landed, patient, sending, waiting},
+    error::CliError,
+    session::Session,
+    table::{list, row},
+    ui::Ui,
+};
+
+/// Sealed content longer than this many bytes is examined in constant memory.
+const STREAMED_LEN: u64 = 16 << 20;
+
+/// The result of `galen record accept --json` and `galen record reject --json`.
+#[derive(Debug, Serialize)]
+struct Answer {
+    proposals: Vec<Line>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    id: ProposalId,
+    author: Party,
+    /// Numbers of the documents, from 0.
+    accepted: Vec<usize>,
+    rejected: Vec<usize>,
+    /// Still without an answer.
+    open: Vec<usize>,
+    sent: Landed,
+}
+
+/// What is to be done with one proposal.
+struct Choice {
+    proposal: Proposal,
+    accepted: Vec<usize>,
+    rejected: Vec<usize>,
+}
+
+pub(super) async fn accept(args: &AcceptArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
+    let patient = patient(session)?;
+    let sheets = read_sheets(&args.cosignatures)?;
+    let inbox = waiting(ui, "read the inbox", patient.inbox()).await?;
+    let named = if args.all {
+        inbox.iter().map(|proposal| proposal.event.proposal.to_string()).collect()
+    } else {
+        args.proposals.clone()
+    };
+    let chosen = choose(&named, &args.only, inbox)?;
+    let mut lines = Vec::new();
+    let mut bad = 0;
+    for (proposal, indexes) in chosen {
+        let faults = examine(session.galen(), &patient, &proposal, &indexes, ui).await?;
+        bad += faults;
+        if faults > 0 {
+            continue;
+        }
+        let choice = Choice { proposal, accepted: indexes, rejected: Vec::new() };
+        lines.push(answer(choice, &sheets, &patient, session, ui).await?);
+    }
+    print(lines, ui)?;
+    if bad > 0 { Err(AskError::Misproposed { count: bad }.into()) } else { Ok(()) }
+}
+
+pub(super) async fn reject(args: &RejectArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
+    let patient = patient(session)?;
+    let sheets = read_sheets(&args.cosignatures)?;
+    let inbox = waiting(ui, "read the inbox", patient.inbox()).await?;
+    let mut lines = Vec::new();
+    for (proposal, indexes) in choose(&args.proposals, &args.only, inbox)? {
+        let choice = Choice { proposal, accepted: Vec::new(), rejected: indexes };
+        lines.push(answer(choice, &sheets, &patient, session, ui).await?);
+    }
+    print(lines, ui)
+}
+
+/// The named proposals with the documents in question: those that have no answer yet.
+fn choose(
+    named: &[String],
+    only: &[usize],
+    inbox: Vec<Proposal>,
+) -> Result<Vec<(Proposal, Vec<usize>)>, AskError> {
+    if !only.is_empty() && named.len() != 1 {
+        return Err(AskError::Nothing("--only goes with one proposal"));
+    }
+    let mut chosen = Vec::new();
+    for text in named {
+        let id = pick("proposal", text, inbox.iter().map(|it| it.event.proposal))?;
+        let found = inbox.iter().find(|proposal| proposal.event.proposal == id);
+        let Some(proposal) = found else { continue };
+        let mut indexes = documents(only, proposal.states.len())?;
+        if only.is_empty() {
+            indexes.retain(|index| proposal.states[*index] == LeafState::Unconfirmed);
+        }
+        chosen.push((proposal.clone(), indexes));
+    }
+    Ok(chosen)
+}
+
+/// Opens and checks documents; says of each bad one what is wrong, and how many there are.
+async fn examine(
+    galen: &Galen,
+    patient: &Patient,
+    proposal: &Proposal,
+    indexes: &[usize],
+    ui: &Ui,
+) -> Result<usize, CliError> {
+    let mut bad = 0;
+    let id = Short(proposal.event.proposal.0);
+    for index in indexes {
+        let work = examine_one(galen, patient, proposal, *index);
+        let spinner = ui.spinner("open and check the documents");
+        let done = work.await;
+        spinner.finish_and_clear();
+        match done {
+            Ok(true) => {}
+            Ok(false) => ui.warn(&format!(
+                "document {index} of {id} follows a version that does not stand: accepting it has no \
+                effect"
+            )),
+            Err(error) if error.kind() == ErrorKind::Integrity => {
+                bad += 1;
+                ui.warn(&format!("document {index} of {id}: {error}"));
+            }
+            Err(error) => return Err(cannot("open the proposed documents")(error)),
+        }
+    }
+    Ok(bad)
+}
+
+/// Whether accepting the document would have an effect.
+async fn examine_one(
+    galen: &Galen,
+    patient: &Patient,
+    proposal: &Proposal,
+    index: usize,
+) -> Result<bool, Error> {
+    if is_large(galen, proposal, index).await {
+        patient.examine_attachment(proposal, index).await?;
+        return Ok(true);
+    }
+    let found = patient.examine(proposal, index).await?;
+    Ok(found.follows.is_none_or(|(_, stands)| stands))
+}
+
+/// Whether a document is opened in constant memory instead of whole.
+pub(super) async fn is_large(galen: &Galen, proposal: &Proposal, index: usize) -> bool {
+    let Some(leaf) = proposal.event.leaves.get(index) else { return false };
+    // What is not there is the examination's to say.
+    galen.storage().len(&leaf.content).await.is_ok_and(|len| len > STREAMED_LEN)
+}
+
+async fn answer(
+    choice: Choice,
+    sheets: &BTreeMap<ProposalId, CosignSheet>,
+    patient: &Patient,
+    session: &Session,
+    ui: &Ui,
+) -> Result<Line, CliError> {
+    let Choice { proposal, accepted, rejected } = choice;
+    let id = proposal.event.proposal;
+    let doing = "answer the proposal";
+    let sent: Sent = match sheets.get(&id) {
+        Some(sheet) => {
+            let work = patient.answer_with(sheet, accepted.clone(), rejected.clone());
+            sending(ui, doing, work).await?
+        }
+        None if proposal.event.policy.is_zero() => {
+            let (nobody, none) = (CosignPolicy::default(), BTreeMap::new());
+            let work = patient.answer(id, accepted.clone(), rejected.clone(), &nobody, &none);
+            sending(ui, doing, work).await?
+        }
+        None => return Err(AskError::NoSheet { proposal: id.to_string() }.into()),
+    };
+    let open = |index: &usize| {
+        proposal.states[*index] == LeafState::Unconfirmed
+            && !accepted.contains(index)
+            && !rejected.contains(index)
+    };
+    Ok(Line {
+        id,
+        author: Party::new(session, proposal.event.author),
+        open: (0..proposal.states.len()).filter(open).collect(),
+        accepted,
+        rejected,
+        sent: landed(session, &sent).await?,
+    })
+}
+
+fn print(lines: Vec<Line>, ui: &Ui) -> Result<(), CliError> {
+    if ui.json() {
+        return ui.object(&Answer { proposals: lines });
+    }
+    lines.iter().try_for_each(|line| {
+        row(
+            ui,
+            &[
+                &line.id,
+                &list(&line.accepted),
+                &list(&line.rejected),
+                &list(&line.open),
+                &format!("{:#x}", line.sent.transaction),
+                &line.sent.finality,
+            ],
+        )
+    })
+}
