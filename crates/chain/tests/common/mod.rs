@@ -1,0 +1,74 @@
+//! An anvil process on loopback.
+#![allow(dead_code, reason = "every test uses some of it")]
+
+use std::{
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use alloy::{
+    network::Ethereum,
+    providers::{DynProvider, Provider as _},
+};
+use galen_chain::{
+    Account, key_from_mnemonic,
+    rpc::{RpcOptions, connect},
+};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The mnemonic of Hardhat and anvil.
+const JUNK: &str = "test test test test test test test test test test test junk";
+
+/// An account that has ether on anvil.
+pub(crate) fn account(index: u32) -> Account {
+    Account::new(key_from_mnemonic(JUNK, index).unwrap())
+}
+
+pub(crate) struct Anvil {
+    process: Child,
+    pub(crate) url: String,
+    pub(crate) provider: DynProvider<Ethereum>,
+}
+
+impl Anvil {
+    /// `None`, said aloud, without the program that `GALEN_ANVIL` names.
+    pub(crate) fn start(arguments: &[&str]) -> Option<Self> {
+        let Ok(program) = std::env::var("GALEN_ANVIL") else {
+            let required = std::env::var("GALEN_REQUIRE_ANVIL").is_ok_and(|value| value == "1");
+            assert!(!required, "anvil is required and GALEN_ANVIL is not set");
+            eprintln!("skipped: GALEN_ANVIL is not set");
+            return None;
+        };
+        // Free now, and nobody else on this machine is waiting for this one.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new(program)
+            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--quiet"])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let url = format!("http://127.0.0.1:{port}");
+        let provider = connect(&[&url], RpcOptions::default()).unwrap();
+        let anvil = Self { process, url, provider };
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < PATIENCE, "anvil does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(anvil)
+    }
+
+    pub(crate) async fn request(&self, method: &'static str, params: Value) -> Value {
+        self.provider.raw_request(method.into(), params).await.unwrap()
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
