@@ -285,8 +285,8 @@ impl Wallet {
         match self.replace(entry.nonce, newest).await {
             Ok(Some(version)) => {
                 let (nonce, transaction) = (entry.nonce, version.hash);
-                notify(&Waiting::Replaced { nonce, transaction });
                 let _ = self.broadcast(&version).await;
+                notify(&Waiting::Replaced { nonce, transaction });
                 Ok(())
             }
             Err(error) if is_ours(&error) => Err(error),
