@@ -14,7 +14,7 @@ use crate::{
     contract::HealthLedger,
     error::shown,
     ledger::Ledger,
-    payer::{Fees, Payer, Pauses, receipt},
+    payer::{Fees, Pauses, Payer, receipt},
 };
 
 /// The deterministic deployment proxy, at the same address on nearly every chain.
@@ -22,7 +22,7 @@ use crate::{
 const FACTORY: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
 
 /// Who deploys the factory: an address whose key nobody has, recovered from a made-up signature.
-const FACTORY_DEPLOYER: Address = address!("3fab184622dc19b6109349b94811493bf45362ae");
+const FACTORY_DEPLOYER: Address = address!("3fab184622dc19b6109349b94811493bf2a45362");
 
 /// The transaction that deploys the factory. It names no chain (before EIP-155) and so is valid on all.
 const FACTORY_TRANSACTION: Bytes = bytes!(
@@ -134,10 +134,7 @@ pub async fn deploy_with(
 }
 
 /// Pays the factory's deployer and sends its transaction, unless the factory is there.
-async fn ensure_factory(
-    provider: &DynProvider<Ethereum>,
-    payer: &Payer,
-) -> Result<(), ChainError> {
+async fn ensure_factory(provider: &DynProvider<Ethereum>, payer: &Payer) -> Result<(), ChainError> {
     if has_factory(provider).await? {
         return Ok(());
     }
@@ -152,7 +149,9 @@ async fn ensure_factory(
         && let Some(response) = error.as_error_resp()
     {
         let words = response.message.to_lowercase();
-        if ["replay-protected", "eip-155", "eip155", "unprotected"].iter().any(|w| words.contains(w))
+        if ["replay-protected", "eip-155", "eip155", "unprotected"]
+            .iter()
+            .any(|w| words.contains(w))
         {
             return Err(ChainError::Invalid(
                 "the chain lacks the deployment factory and takes no transaction without a chain id \

@@ -26,7 +26,9 @@ pub use account::{
     TransactionToSign, key_from_mnemonic, new_mnemonic,
 };
 pub use blocks::{Batch, BlockReader, HistoryMode, LedgerBlock, Point, RawLog};
-pub use deploy::{Deployment, Verified, deploy, deploy_with, deployment_address, verify_deployment};
+pub use deploy::{
+    Deployment, Verified, deploy, deploy_with, deployment_address, verify_deployment,
+};
 pub use error::ChainError;
 pub use event::{
     AccessedEvent, ConsentsEvent, LedgerEvent, Position, ProposedEvent, ResealedEvent,
