@@ -6,6 +6,7 @@
 //! other block the receipts are fetched and their root recomputed. So an omitted, added or changed event is
 //! found. [`HistoryMode::Logs`] is for long chains and proves less.
 
+mod hash;
 mod ranges;
 mod source;
 

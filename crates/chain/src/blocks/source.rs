@@ -9,7 +9,7 @@ use alloy::{
 };
 use alloy_primitives::{Address, B256, BloomInput};
 
-use super::{LedgerBlock, Point, RawLog};
+use super::{LedgerBlock, Point, RawLog, hash::block_hash};
 use crate::{ChainError, Finality};
 
 /// A block that holds together, and the block that it says it follows.
@@ -52,7 +52,7 @@ impl Source {
         if header.number != number {
             return inconsistent("block number");
         }
-        if header.inner.hash_slow() != header.hash {
+        if block_hash(&header.inner) != header.hash {
             return inconsistent("header hash");
         }
         Ok(Some(header))
