@@ -9,6 +9,7 @@ mod dev;
 mod fhir;
 mod grant;
 mod record;
+mod relay;
 mod request;
 
 use std::{path::PathBuf, time::Duration};
@@ -28,6 +29,7 @@ pub(crate) use self::{
         AcceptArgs, AmendArgs, CosignArgs, GetArgs, InboxArgs, ListArgs, ProposeArgs,
         RecordCommand, RejectArgs, ResealArgs, RetractArgs, ShowArgs, StateFilter, WithdrawArgs,
     },
+    relay::RelayArgs,
     request::{RequestCommand, RequestGrantArgs, RequestRefuseArgs, RequestSendArgs},
 };
 
@@ -121,6 +123,7 @@ pub(crate) enum Command {
     Grant(GrantCommand),
     Access(AccessArgs),
     Audit(AuditArgs),
+    Relay(RelayArgs),
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -9,6 +9,7 @@ mod dev;
 mod fhir;
 mod grant;
 mod record;
+mod relay;
 mod request;
 mod shown;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Demo(args) => demo::run(args, ui),
         Command::Dev(args) => dev::run(args, &cli.globals, ui),
         Command::Fhir(command) => fhir::run(command, ui),
+        Command::Relay(args) => relay::run(args, &cli.globals, ui),
         Command::Record(_)
         | Command::Consent(_)
         | Command::Request(_)

@@ -15,15 +15,15 @@ use alloy::{
 };
 use alloy_primitives::{Address, B256, Bytes, U256, aliases::U48, utils::Unit};
 use galen_chain::{
-    Account, CosignPolicy, Evidence, Fees, Ledger, Masks, Payer, contract::HealthLedger, deploy,
-    typed,
+    Account, CosignPolicy, Evidence, Fees, Ledger, Masks, Payer, RelayOptions,
+    contract::HealthLedger, deploy, typed,
 };
 use galen_devchain::{Config, DevChain};
 use galen_services::{
     http::{HttpLimits, serve},
     relay::{Entry, Relay, RelayConfig, RelayLimits},
 };
-use galen_types::{Commitment, ContentRef, Leaf, LeafKind, Segment, VersionId};
+use galen_types::{Commitment, ContentRef, KeyBundleId, Leaf, LeafKind, Segment, VersionId};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -191,6 +191,33 @@ async fn a_patient_without_ether_is_paid_for_once() {
     assert_eq!(log.len(), 2);
     assert_eq!(log[1], format!("landed transaction={hash} block=2 gas={}", receipt.gas_used));
     assert!(log[0].starts_with("sent publishKeys id=0x") && log[0].contains(&hash.to_string()));
+}
+
+/// The whole way of a record: the author and the patient sign, the relay pays, and each believes only the
+/// chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_settles_though_nobody_has_ether() {
+    let stage = Stage::new(RelayLimits::default()).await;
+    let url = format!("http://{}", stage.address);
+    let payer = Payer::relay(stage.provider.clone(), &url, RelayOptions::default()).unwrap();
+    let ledger = stage.ledger.with_payer(payer);
+    let (author, patient) = (&stage.author, Account::random());
+    let bundle = KeyBundleId(B256::repeat_byte(7));
+    let content = ContentRef::swarm(B256::repeat_byte(8));
+    let none = KeyBundleId(B256::ZERO);
+    ledger.publish_keys(&patient, none, bundle, content, LATER).await.unwrap();
+
+    let policy = CosignPolicy::default();
+    let leaves = [leaf()];
+    let signed = ledger.sign_proposal(author, patient.id(), &leaves, &policy, LATER).await.unwrap();
+    ledger.propose(&signed, &leaves).await.unwrap();
+    let masks = Masks { accepted: U256::ONE, rejected: U256::ZERO };
+    let settled = ledger.settle(&patient, &signed, masks, LATER, &policy, vec![]).await.unwrap();
+    assert_eq!(stage.receipt(settled.transaction).await.from, stage.wallet.id());
+    assert_eq!(ledger.chart(patient.id()).await.unwrap().sequence, 1);
+    for id in [author.id(), patient.id()] {
+        assert_eq!(stage.provider.get_balance(id).await.unwrap(), U256::ZERO);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
