@@ -20,7 +20,7 @@ use galen_types::{Consent, ConsentRoot, ConsentTree, DelegateTerms, ErrorKind, L
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::{ledger::CosignPolicy, typed};
+use crate::{ledger::CosignPolicy, safe, typed};
 
 /// A transaction on its way to a [`Signer`].
 pub type TransactionToSign = dyn SignableTransaction<Signature> + Send;
@@ -82,6 +82,9 @@ pub struct SigningRequest {
     pub digest: B256,
     /// What stands behind the hashes in the message.
     pub evidence: Evidence,
+    /// The contract wallet in whose name the digest counts: its owners sign a message of the wallet that
+    /// holds the digest, see [`SigningRequest::to_sign`].
+    pub wallet: Option<Address>,
 }
 
 /// What stands behind the hashes in a message. Whoever shows it must check that it hashes to what the
@@ -111,7 +114,30 @@ impl SigningRequest {
         evidence: Evidence,
     ) -> Self {
         let digest = message.eip712_signing_hash(&domain);
-        Self { id, typed: TypedData::from_struct(message, Some(domain)), digest, evidence }
+        Self {
+            id,
+            typed: TypedData::from_struct(message, Some(domain)),
+            digest,
+            evidence,
+            wallet: None,
+        }
+    }
+}
+
+impl SigningRequest {
+    /// The 32 bytes that the key itself signs: the digest, or for an owner of a contract wallet the
+    /// digest of the wallet's message that holds it.
+    pub fn to_sign(&self) -> B256 {
+        let Some(wallet) = self.wallet else { return self.digest };
+        let (message, domain) = safe::message(self, wallet);
+        message.eip712_signing_hash(&domain)
+    }
+
+    /// The typed data whose digest [`SigningRequest::to_sign`] is.
+    pub fn typed_to_sign(&self) -> TypedData {
+        let Some(wallet) = self.wallet else { return self.typed.clone() };
+        let (message, domain) = safe::message(self, wallet);
+        TypedData::from_struct(&message, Some(domain))
     }
 }
 
@@ -234,7 +260,7 @@ impl Signer for KeySigner {
     }
 
     async fn sign(&self, request: &SigningRequest) -> Result<Bytes, SignError> {
-        Ok(self.sign_digest(request.digest))
+        Ok(self.sign_digest(request.to_sign()))
     }
 
     async fn sign_transaction(

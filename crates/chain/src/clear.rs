@@ -105,7 +105,11 @@ pub struct Explanation {
     pub message_hash: B256,
     /// What is signed.
     pub digest: B256,
-    /// The first 66 bits of the digest, to compare by voice with another screen.
+    /// The contract wallet for which an owner signs.
+    pub wallet: Option<Address>,
+    /// What the key itself signs: the digest, or the digest of the wallet's message that holds it.
+    pub to_sign: B256,
+    /// The first 66 bits of what the key signs, to compare by voice with another screen.
     pub words: Vec<&'static str>,
 }
 
@@ -188,7 +192,9 @@ pub fn explain(request: &SigningRequest, names: &dyn Names) -> Result<Explanatio
         domain_hash: request.typed.domain.separator(),
         message_hash: hash,
         digest: request.digest,
-        words: words(request.digest, DIGEST_WORDS),
+        wallet: request.wallet,
+        to_sign: request.to_sign(),
+        words: words(request.to_sign(), DIGEST_WORDS),
     })
 }
 
@@ -225,8 +231,15 @@ impl Explanation {
             ("Domain hash", format!("{:#x}", self.domain_hash)),
             ("Message hash", format!("{:#x}", self.message_hash)),
             ("Digest", format!("{:#x}", self.digest)),
-            ("Digest in words", self.words.join(" ")),
         ];
+        let wallet = self.wallet.into_iter().flat_map(|wallet| {
+            [
+                ("For contract wallet", format!("{wallet:#x}")),
+                ("Wallet's digest", format!("{:#x}", self.to_sign)),
+            ]
+        });
+        let words = [("Digest in words", self.words.join(" "))];
+        let place = place.into_iter().chain(wallet).chain(words);
         lines.extend(place.map(|(label, value)| fact_line(&Fact { label: label.into(), value })));
         lines
     }

@@ -13,12 +13,15 @@ mod deploy;
 mod error;
 mod event;
 mod finality;
+#[cfg(feature = "hardware")]
+pub mod hardware;
 mod ledger;
 mod payer;
 mod queue;
 mod relay;
 mod revert;
 pub mod rpc;
+pub mod safe;
 pub mod typed;
 
 pub use account::{

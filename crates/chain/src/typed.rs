@@ -8,7 +8,7 @@ use alloy_primitives::{Address, B256};
 use galen_types::{LedgerId, ProposalId};
 
 alloy::sol! {
-    #![sol(all_derives, extra_derives(serde::Serialize))]
+    #![sol(all_derives, extra_derives(serde::Serialize, serde::Deserialize))]
 
     struct Leaf {
         uint8 kind;

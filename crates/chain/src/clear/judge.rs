@@ -117,6 +117,13 @@ fn common(message: &Message, usual: u64, view: &View<'_>, verdict: &mut Verdict)
             ),
         )),
     }
+    if let Some(wallet) = view.request.wallet {
+        let text = format!(
+            "You sign as one of the owners of the contract wallet {wallet:#x}. With enough of them the \
+             message counts.",
+        );
+        verdict.effects.push(text);
+    }
     let Some(deadline) = message.deadline() else { return };
     let now = view.names.now();
     if deadline < now {
