@@ -12,6 +12,7 @@ mod record;
 mod relay;
 mod request;
 mod shown;
+mod sign;
 
 use std::process::ExitCode;
 
