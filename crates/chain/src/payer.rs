@@ -9,6 +9,7 @@ use alloy::{
     network::Ethereum,
     providers::{DynProvider, Provider},
     rpc::types::{TransactionReceipt, TransactionRequest},
+    transports::RpcError,
 };
 use alloy_primitives::{Address, B256};
 use serde::Serialize;
@@ -22,6 +23,9 @@ use wallet::Wallet;
 
 /// Waits shorter than this are nobody's business.
 pub(crate) const NOTICE_AFTER: Duration = Duration::from_secs(2);
+
+/// What geth says of a receipt that may be in a block that it has not indexed.
+const NOT_INDEXED: &str = "indexing is in progress";
 
 /// A transaction that landed and succeeded. Its block may still be reorganized away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -274,9 +278,12 @@ pub(crate) async fn receipt(
     provider: &DynProvider<Ethereum>,
     transaction: B256,
 ) -> Result<Option<TransactionReceipt>, ChainError> {
-    let Some(receipt) = provider.get_transaction_receipt(transaction).await? else {
-        return Ok(None);
+    let receipt = match provider.get_transaction_receipt(transaction).await {
+        // geth does not say "none" but fails so while it has not indexed its newest blocks.
+        Err(RpcError::ErrorResp(error)) if error.message.contains(NOT_INDEXED) => return Ok(None),
+        answer => answer?,
     };
+    let Some(receipt) = receipt else { return Ok(None) };
     let block = receipt.block_number;
     if receipt.transaction_hash != transaction {
         let block = block.unwrap_or_default();
@@ -330,5 +337,23 @@ impl<'a> Notice<'a> {
             (self.notify)(&waiting);
             self.last = Some(waiting);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+mod tests {
+    use alloy::{providers::ProviderBuilder, transports::mock::Asserter};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_has_not_indexed_its_blocks_has_no_receipt_yet() {
+        let node = Asserter::new();
+        let provider = ProviderBuilder::new().connect_mocked_client(node.clone()).erased();
+        node.push_failure_msg("transaction indexing is in progress");
+        assert!(receipt(&provider, B256::ZERO).await.unwrap().is_none());
+        node.push_failure_msg("something else");
+        assert!(receipt(&provider, B256::ZERO).await.is_err());
     }
 }

@@ -104,7 +104,11 @@ async fn fund(
     let transaction: B256 = sent.map_err(failed)?;
     let receipt = loop {
         let found: Option<TransactionReceipt> =
-            provider.get_transaction_receipt(transaction).await.map_err(failed)?;
+            match provider.get_transaction_receipt(transaction).await {
+                // geth fails so while it has not indexed its newest blocks.
+                Err(error) if error.to_string().contains("indexing is in progress") => None,
+                answer => answer.map_err(failed)?,
+            };
         if let Some(receipt) = found {
             break receipt;
         }
