@@ -8,6 +8,7 @@
 //! Source: `docs/protocol.md`, section "Content addresses"; The Book of Swarm, on the chunk and file trees.
 
 mod chunk;
+mod lanes;
 mod shape;
 
 use std::{convert::Infallible, fmt, mem};
@@ -17,6 +18,7 @@ use galen_types::ContentRef;
 
 pub use chunk::CHUNK_LEN;
 pub(crate) use chunk::chunk_address;
+use chunk::{BATCH, leaf_addresses};
 pub(crate) use shape::{GROUP_LEN, REFERENCE_LEN, Shape};
 
 /// One node of the tree, announced as soon as its address is known: children before parents, and
@@ -104,7 +106,13 @@ impl SwarmHasher {
             self.finish_leaf(sink)?;
         }
         let (leaves, rest) = bytes.as_chunks::<CHUNK_LEN>();
-        for leaf in leaves {
+        let (batches, single) = leaves.as_chunks::<BATCH>();
+        for batch in batches {
+            for (leaf, address) in batch.iter().zip(leaf_addresses(batch)) {
+                self.add_addressed(leaf, address, sink)?;
+            }
+        }
+        for leaf in single {
             self.add_leaf(leaf, sink)?;
         }
         self.leaf.extend_from_slice(rest);
@@ -159,8 +167,16 @@ impl SwarmHasher {
         leaf: &[u8],
         sink: &mut impl FnMut(Node<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.add_addressed(leaf, chunk_address(leaf.len() as u64, leaf), sink)
+    }
+
+    fn add_addressed<E>(
+        &mut self,
+        leaf: &[u8],
+        address: B256,
+        sink: &mut impl FnMut(Node<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let span = leaf.len() as u64;
-        let address = chunk_address(span, leaf);
         sink(Node { level: 0, address, span, payload: Some(leaf) })?;
         self.add(0, address, span, sink)
     }

@@ -3,24 +3,28 @@
 use std::sync::LazyLock;
 
 use alloy_primitives::B256;
-use tiny_keccak::keccakf;
+
+use super::lanes::{Lanes, MAX_LANES, NODE_LEN, PAIR_LEN};
 
 /// Largest payload of a chunk, in bytes.
 pub const CHUNK_LEN: usize = 4096;
 
-const SEGMENT_LEN: usize = 32;
-const PAIR_LEN: usize = 2 * SEGMENT_LEN;
+/// Full leaves that are hashed side by side, so that even the top of their trees fills all lanes.
+pub(crate) const BATCH: usize = MAX_LANES;
+
 /// Levels of hashing from 128 segments to the root.
 const LEVELS: usize = 7;
-/// Rate of Keccak-256 in 64-bit words; the last of them takes the end of the padding.
-const RATE_WORDS: usize = 17;
+/// Words of a pair of nodes, and of a span with a root.
+const PAIR_WORDS: usize = PAIR_LEN / 8;
+const LAST_WORDS: usize = 1 + NODE_LEN / 8;
 
 /// Root of a subtree of nothing but zero bytes, by its height in levels.
-static ZERO_ROOTS: LazyLock<[[u8; SEGMENT_LEN]; LEVELS]> = LazyLock::new(|| {
-    let mut roots = [[0; SEGMENT_LEN]; LEVELS];
+static ZERO_ROOTS: LazyLock<[[u8; NODE_LEN]; LEVELS]> = LazyLock::new(|| {
+    let mut roots = [[0; NODE_LEN]; LEVELS];
     for height in 1..LEVELS {
         let child = roots[height - 1];
-        roots[height] = keccak256::<8>([child, child].as_flattened());
+        let [_, root] = &mut roots[height - 1..=height] else { unreachable!("two neighbours") };
+        Lanes::best().hash::<PAIR_WORDS>([child, child].as_flattened(), root);
     }
     roots
 });
@@ -32,62 +36,63 @@ static ZERO_ROOTS: LazyLock<[[u8; SEGMENT_LEN]; LEVELS]> = LazyLock::new(|| {
 ///
 /// If the payload is longer than [`CHUNK_LEN`].
 pub(crate) fn chunk_address(span: u64, payload: &[u8]) -> B256 {
-    let mut nodes = [0; CHUNK_LEN];
-    nodes[..payload.len()].copy_from_slice(payload);
-    reduce(&mut nodes, payload.len().div_ceil(PAIR_LEN).max(1));
-    let mut last = [0; 8 + SEGMENT_LEN];
-    last[..8].copy_from_slice(&span.to_le_bytes());
-    last[8..].copy_from_slice(&nodes[..SEGMENT_LEN]);
-    B256::new(keccak256::<5>(&last))
+    chunk_address_with(Lanes::best(), span, payload)
 }
 
-/// Hashes the tree in place, level by level; the root ends up in the first 32 bytes.
-///
-/// Only the first `pairs` pairs hold data. What lies behind them is never hashed: its roots are known.
-fn reduce(nodes: &mut [u8; CHUNK_LEN], mut pairs: usize) {
+fn chunk_address_with(lanes: Lanes, span: u64, payload: &[u8]) -> B256 {
+    let mut nodes = [0; CHUNK_LEN];
+    nodes[..payload.len()].copy_from_slice(payload);
+    let mut parents = [0; CHUNK_LEN / 2];
+    // Only the first `pairs` pairs hold data. What lies behind them is never hashed: its roots are known.
+    let mut pairs = payload.len().div_ceil(PAIR_LEN).max(1);
     for height in 1..=LEVELS {
-        hash_pairs(nodes, pairs);
+        let end = pairs * NODE_LEN;
+        lanes.hash::<PAIR_WORDS>(&nodes[..2 * end], &mut parents[..end]);
+        nodes[..end].copy_from_slice(&parents[..end]);
         if height < LEVELS {
             if pairs % 2 == 1 {
-                let end = pairs * SEGMENT_LEN;
-                nodes[end..end + SEGMENT_LEN].copy_from_slice(&ZERO_ROOTS[height]);
+                nodes[end..end + NODE_LEN].copy_from_slice(&ZERO_ROOTS[height]);
             }
             pairs = pairs.div_ceil(2);
         }
     }
+    let mut last = [0; 8 + NODE_LEN];
+    last[..8].copy_from_slice(&span.to_le_bytes());
+    last[8..].copy_from_slice(&nodes[..NODE_LEN]);
+    let mut address = B256::ZERO;
+    lanes.hash::<LAST_WORDS>(&last, &mut address.0);
+    address
 }
 
-/// Replaces the first `pairs` pairs of nodes by their parents.
-///
-/// The pairs of a level do not depend on each other: vector code that hashes several at once goes here.
-fn hash_pairs(nodes: &mut [u8; CHUNK_LEN], pairs: usize) {
-    for pair in 0..pairs {
-        let parent = keccak256::<8>(&nodes[pair * PAIR_LEN..(pair + 1) * PAIR_LEN]);
-        nodes[pair * SEGMENT_LEN..(pair + 1) * SEGMENT_LEN].copy_from_slice(&parent);
-    }
+/// Addresses of full leaves.
+pub(crate) fn leaf_addresses(leaves: &[[u8; CHUNK_LEN]; BATCH]) -> [B256; BATCH] {
+    leaf_addresses_with(Lanes::best(), leaves)
 }
 
-/// Legacy Keccak-256 (padding 0x01, as on Ethereum) of exactly `WORDS` 64-bit words, in one permutation.
-fn keccak256<const WORDS: usize>(input: &[u8]) -> [u8; 32] {
-    let (words, rest) = input.as_chunks::<8>();
-    debug_assert!(words.len() == WORDS && rest.is_empty(), "the caller gives whole words");
-    let mut state = [0; 25];
-    for (lane, word) in state.iter_mut().zip(words) {
-        *lane = u64::from_le_bytes(*word);
+fn leaf_addresses_with(lanes: Lanes, leaves: &[[u8; CHUNK_LEN]; BATCH]) -> [B256; BATCH] {
+    let mut nodes = [0; BATCH * CHUNK_LEN / 2];
+    let mut parents = [0; BATCH * CHUNK_LEN / 4];
+    let mut len = nodes.len();
+    lanes.hash::<PAIR_WORDS>(leaves.as_flattened(), &mut nodes);
+    while len > BATCH * NODE_LEN {
+        lanes.hash::<PAIR_WORDS>(&nodes[..len], &mut parents[..len / 2]);
+        len /= 2;
+        nodes[..len].copy_from_slice(&parents[..len]);
     }
-    state[WORDS] = 0x01;
-    state[RATE_WORDS - 1] = 1 << 63;
-    keccakf(&mut state);
-    let mut hash = [0; 32];
-    for (bytes, lane) in hash.as_chunks_mut::<8>().0.iter_mut().zip(state) {
-        *bytes = lane.to_le_bytes();
+    let mut last = [[0; 8 + NODE_LEN]; BATCH];
+    for (last, root) in last.iter_mut().zip(nodes.as_chunks::<NODE_LEN>().0) {
+        last[..8].copy_from_slice(&(CHUNK_LEN as u64).to_le_bytes());
+        last[8..].copy_from_slice(root);
     }
-    hash
+    let mut addresses = [[0; NODE_LEN]; BATCH];
+    lanes.hash::<LAST_WORDS>(last.as_flattened(), addresses.as_flattened_mut());
+    addresses.map(B256::new)
 }
 
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{b256, keccak256 as reference};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -95,7 +100,7 @@ mod tests {
     fn plain(span: u64, payload: &[u8]) -> B256 {
         let mut level = payload.to_vec();
         level.resize(CHUNK_LEN, 0);
-        while level.len() > SEGMENT_LEN {
+        while level.len() > NODE_LEN {
             level = level.chunks(PAIR_LEN).flat_map(|pair| reference(pair).0).collect();
         }
         reference([span.to_le_bytes().as_slice(), &level].concat())
@@ -115,7 +120,11 @@ mod tests {
         for border in [0_usize, 32, 64, 128, 192, 256, 512, 1024, 1088, 2048, 3072, 4032, 4096] {
             for len in border.saturating_sub(1)..=(border + 1).min(CHUNK_LEN) {
                 let payload = &payload[..len];
-                assert_eq!(chunk_address(len as u64, payload), plain(len as u64, payload), "{len}");
+                let expected = plain(len as u64, payload);
+                for lanes in Lanes::available() {
+                    let address = chunk_address_with(lanes, len as u64, payload);
+                    assert_eq!(address, expected, "{lanes:?}, {len}");
+                }
             }
         }
     }
@@ -124,5 +133,22 @@ mod tests {
     fn chunk_address_depends_on_the_span() {
         assert_ne!(chunk_address(1, &[0]), chunk_address(2, &[0]));
         assert_eq!(chunk_address(1 << 40, &[7; 64]), plain(1 << 40, &[7; 64]));
+    }
+
+    proptest! {
+        /// Eight leaves side by side have the addresses that they have alone.
+        #[test]
+        fn leaf_addresses_are_those_of_each_leaf(seed: u64) {
+            let mut state = seed | 1;
+            let mut leaves = [[0; CHUNK_LEN]; BATCH];
+            for word in leaves.as_flattened_mut().as_chunks_mut::<8>().0 {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                *word = state.to_le_bytes();
+            }
+            let expected = leaves.map(|leaf| plain(CHUNK_LEN as u64, &leaf));
+            for lanes in Lanes::available() {
+                prop_assert_eq!(leaf_addresses_with(lanes, &leaves), expected, "{:?}", lanes);
+            }
+        }
     }
 }
