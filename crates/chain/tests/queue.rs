@@ -12,16 +12,22 @@ mod common;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use alloy::{consensus::Transaction, providers::Provider as _, rpc::types::TransactionRequest};
 use alloy_primitives::{Address, U256};
 use common::{Anvil, account};
-use galen_chain::{ChainError, Fees, Payer, Queue, Waiting};
+use galen_chain::{
+    ChainError, Fees, Payer, Queue, Waiting,
+    rpc::{RpcOptions, connect},
+};
 use galen_types::ErrorKind;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CHAIN_ID: u64 = 31_337;
 
@@ -148,6 +154,55 @@ async fn what_the_node_refuses_never_lands_and_leaves_no_gap() {
     payer.send(pay(0x82)).await.unwrap();
     assert_eq!(anvil.provider.get_transaction_count(wallet).await.unwrap(), 1);
     assert_eq!(received(&anvil, 0x81).await, U256::ZERO);
+}
+
+/// A node that takes its time and then refuses the first transaction; all else goes to anvil.
+async fn refusing(anvil: &Anvil) -> String {
+    let provider = anvil.provider.clone();
+    let refused = Arc::new(AtomicBool::new(false));
+    common::serve(move |_, body| {
+        let (provider, refused) = (provider.clone(), Arc::clone(&refused));
+        async move {
+            let method = body["method"].as_str().unwrap().to_owned();
+            let first = method == "eth_sendRawTransaction" && !refused.swap(true, Ordering::SeqCst);
+            let id = body["id"].clone();
+            if first {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let error = json!({ "code": -32000, "message": "insufficient funds for gas" });
+                return (200, json!({ "jsonrpc": "2.0", "id": id, "error": error }));
+            }
+            let params = body["params"].clone();
+            let answer: Value = provider.raw_request(method.into(), params).await.unwrap();
+            (200, json!({ "jsonrpc": "2.0", "id": id, "result": answer }))
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_refused_nonce_with_others_behind_it_goes_to_nothing() {
+    let Some(anvil) = Anvil::start(&[]) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let url = refusing(&anvil).await;
+    let refusing = connect(&[url], RpcOptions::default()).unwrap();
+    let queue = Queue::open(directory.path(), CHAIN_ID, account(0).controller()).unwrap();
+    let first = Payer::wallet(refusing, account(0), Some(queue), fees());
+    let second = payer(&anvil, directory.path(), fees());
+    let (refused, landed) = tokio::join!(first.send(pay(0x85)), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        second.send(pay(0x86)).await
+    });
+    let error = refused.unwrap_err();
+    assert!(matches!(error, ChainError::Refused { .. }), "{error:?}");
+    let landed = landed.unwrap().transaction;
+    let landed = anvil.provider.get_transaction_by_hash(landed).await.unwrap().unwrap();
+    assert_eq!(landed.inner.nonce(), 1);
+    for resumed in second.resume().await.unwrap() {
+        assert!(resumed.outcome.is_ok());
+    }
+    assert_eq!(second.pending().await.unwrap(), []);
+    assert_eq!(received(&anvil, 0x85).await, U256::ZERO);
+    assert_eq!(received(&anvil, 0x86).await, U256::ONE);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::{
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,6 +17,7 @@ use galen_chain::{
     rpc::{RpcOptions, connect},
 };
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -71,4 +73,43 @@ impl Drop for Anvil {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Answers HTTP requests on loopback: `answer` gets `METHOD PATH` and the body, and gives status and body.
+pub(crate) async fn serve<F>(answer: impl Fn(String, Value) -> F + Send + Sync + 'static) -> String
+where
+    F: Future<Output = (u16, Value)> + Send + 'static,
+{
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                let (line, body) = loop {
+                    let mut part = [0; 4096];
+                    let read = stream.read(&mut part).await.unwrap();
+                    bytes.extend_from_slice(&part[..read]);
+                    let text = String::from_utf8_lossy(&bytes);
+                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                    let line = head.split(" HTTP").next().unwrap().to_owned();
+                    match serde_json::from_str(body) {
+                        Ok(body) => break (line, body),
+                        Err(_) if line.starts_with("GET") => break (line, Value::Null),
+                        Err(_) => assert!(read > 0, "half a request"),
+                    }
+                };
+                let (status, body) = answer(line, body).await;
+                let (body, length) = (body.to_string(), body.to_string().len());
+                let text = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                );
+                stream.write_all(text.as_bytes()).await.unwrap();
+            });
+        }
+    });
+    url
 }
