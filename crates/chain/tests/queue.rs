@@ -89,6 +89,56 @@ async fn a_stuck_transaction_is_replaced_with_an_eighth_more_and_lands_once() {
     assert!(said.lock().unwrap().contains(&replaced));
 }
 
+/// A node that knows the transaction and has moved on by ten blocks.
+async fn ahead(anvil: &Anvil) -> String {
+    let provider = anvil.provider.clone();
+    common::serve(move |_, body| {
+        let provider = provider.clone();
+        async move {
+            let method = body["method"].as_str().unwrap().to_owned();
+            let answer = if method == "eth_blockNumber" {
+                json!("0xa")
+            } else {
+                provider.raw_request(method.into(), body["params"].clone()).await.unwrap()
+            };
+            (200, json!({ "jsonrpc": "2.0", "id": body["id"], "result": answer }))
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_node_knows_is_replaced_after_blocks_or_time() {
+    for by_blocks in [true, false] {
+        let Some(anvil) = Anvil::start(&["--no-mining"]) else { return };
+        let url = if by_blocks { ahead(&anvil).await } else { anvil.url.clone() };
+        let provider = connect(&[url], RpcOptions::default()).unwrap();
+        let stuck_after = Duration::from_secs(if by_blocks { 1_000 } else { 5 });
+        let replaced = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&replaced);
+        let payer = Payer::wallet(provider, account(0), None, Fees { stuck_after, ..fees() })
+            .on_wait(move |waiting| {
+                let new = matches!(waiting, Waiting::Replaced { nonce: 0, .. });
+                told.fetch_or(new, Ordering::SeqCst);
+            });
+        let submitted = payer.submit(pay(0x55)).await.unwrap();
+        let miner = async {
+            while !replaced.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            mine(&anvil, 1).await;
+            std::future::pending::<()>().await;
+        };
+        let sent = tokio::select! {
+            sent = payer.land(&submitted) => sent.unwrap(),
+            () = miner => unreachable!("pending"),
+        };
+        assert_ne!(sent.transaction, submitted.transaction, "by blocks: {by_blocks}");
+        assert_eq!(received(&anvil, 0x55).await, U256::ONE);
+        assert_eq!(payer.pending().await.unwrap(), []);
+    }
+}
+
 #[tokio::test]
 async fn what_the_deadline_leaves_behind_is_resumed_by_the_next_process() {
     let Some(anvil) = Anvil::start(&["--no-mining"]) else { return };
