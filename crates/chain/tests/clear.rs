@@ -64,7 +64,7 @@ fn the_sentence_says_what_happens() {
         (
             "ConsentChange",
             "Let \"Helvetia\" (0x33333333…33333333) read category 3 and category 7 until \
-             14 February 2027, 08:00:00 UTC for payment and coverage under a policy.",
+             14 February 2027, 08:00:00 UTC for payment and insurance coverage.",
         ),
         (
             "Access",
