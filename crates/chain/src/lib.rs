@@ -22,6 +22,7 @@ mod relay;
 mod revert;
 pub mod rpc;
 pub mod safe;
+mod seed_words;
 pub mod typed;
 
 pub use account::{
@@ -46,3 +47,4 @@ pub use payer::{Fees, Payer, Pending, Resumed, Sent, Submitted, Waiting};
 pub use queue::Queue;
 pub use relay::RelayOptions;
 pub use revert::Revert;
+pub use seed_words::{seed_from_words, words_from_seed};

@@ -4,13 +4,20 @@ mod access;
 mod audit;
 mod config;
 mod consent;
+mod contact;
 mod demo;
+mod deploy;
 mod dev;
+mod doctor;
 mod fhir;
 mod grant;
+mod init;
+mod network;
 mod record;
 mod relay;
 mod request;
+mod shell;
+mod wallet;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -21,16 +28,23 @@ pub(crate) use self::{
     audit::AuditArgs,
     config::ConfigCommand,
     consent::{ConsentCommand, ConsentGrantArgs, ConsentRevokeArgs},
+    contact::{AddContactArgs, CardArgs, ContactCommand, IntroduceArgs},
     demo::DemoArgs,
+    deploy::DeployArgs,
     dev::{DevArgs, DevCommand},
+    doctor::DoctorArgs,
     fhir::FhirCommand,
     grant::{GrantAddArgs, GrantCommand},
+    init::{InitArgs, role},
+    network::{AddNetworkArgs, NetworkCommand},
     record::{
         AcceptArgs, AmendArgs, CosignArgs, GetArgs, InboxArgs, ListArgs, ProposeArgs,
         RecordCommand, RejectArgs, ResealArgs, RetractArgs, ShowArgs, StateFilter, WithdrawArgs,
     },
     relay::RelayArgs,
     request::{RequestCommand, RequestGrantArgs, RequestRefuseArgs, RequestSendArgs},
+    shell::{CompletionsArgs, ManArgs},
+    wallet::{BackupArgs, ImportWalletArgs, RestoreArgs, WalletCommand},
 };
 
 /// Longest time that `--timeout` may ask for.
@@ -104,6 +118,20 @@ pub(crate) struct Connection {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Set up a profile: wallet, seed, network; publish its keys.
+    Init(InitArgs),
+    /// Keys that sign and pay; backups.
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// People and organizations one knows.
+    #[command(subcommand)]
+    Contact(ContactCommand),
+    /// The address book of networks.
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Deploy the contracts and remember where.
+    Deploy(DeployArgs),
+    Doctor(DoctorArgs),
     /// Look at settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -124,6 +152,10 @@ pub(crate) enum Command {
     Access(AccessArgs),
     Audit(AuditArgs),
     Relay(RelayArgs),
+    /// Print completions for a shell.
+    Completions(CompletionsArgs),
+    /// Write man pages into a directory.
+    Man(ManArgs),
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,8 +1,8 @@
 //! The private book of a profile: whom one knows, what one granted and was granted. Sealed under the seed.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, Bytes, keccak256};
 use galen_crypto::{PatientKeys, VaultKey};
 use galen_sdk::Role;
 use galen_types::{Consent, KeyBundleId};
@@ -180,6 +180,40 @@ impl BookFile {
             )
         })?;
         Book::from_bytes(&text)
+    }
+
+    /// The sealed bytes; `None` if there is no book yet.
+    pub(crate) fn sealed(&self) -> Result<Option<Vec<u8>>, CliError> {
+        read_file(&self.place.book())
+    }
+
+    /// Whether the book differs from the one that was archived last. Looks at the files only.
+    pub(crate) fn needs_archive(&self) -> bool {
+        let read = |path: PathBuf| read_file(&path).ok().flatten();
+        let hash = read(self.place.book()).map(|sealed| keccak256(sealed).to_string());
+        let archived = read(self.place.archived());
+        hash.is_some_and(|hash| archived.as_deref() != Some(hash.as_bytes()))
+    }
+
+    /// Notes that these sealed bytes were archived.
+    pub(crate) fn archived(&self, sealed: &[u8]) -> Result<(), CliError> {
+        write_private(&self.place.archived(), keccak256(sealed).to_string().as_bytes())
+    }
+
+    /// Puts an archived book in the place of an empty one; what is here already is kept.
+    pub(crate) fn restore(&self, sealed: &[u8]) -> Result<Book, CliError> {
+        let path = self.place.book();
+        let _alone = Lock::of(&path)?;
+        if self.read()? == Book::default() {
+            let text = self.key.open(LABEL, sealed).map_err(|_| {
+                let help = "check that the seed words are this profile's";
+                CliError::integrity("the archived book does not open with this seed", help)
+            })?;
+            Book::from_bytes(&text)?;
+            write_private(&path, sealed)?;
+            self.archived(sealed)?;
+        }
+        self.read()
     }
 
     /// Reads, changes and writes the book, alone among processes. Gives the book as it stands then.

@@ -4,15 +4,22 @@ mod access;
 mod audit;
 pub(crate) mod config;
 mod consent;
+mod contact;
 mod demo;
+mod deploy;
 mod dev;
+mod doctor;
 mod fhir;
 mod grant;
+mod init;
+mod network;
 mod record;
 mod relay;
 mod request;
+mod shell;
 mod shown;
 mod sign;
+mod wallet;
 
 use std::process::ExitCode;
 
@@ -25,6 +32,14 @@ use crate::{
 
 pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
     match &cli.command {
+        Command::Init(args) => init::run(args, &cli.globals, ui),
+        Command::Wallet(command) => wallet::run(command, &cli.globals, ui),
+        Command::Contact(command) => contact::run(command, &cli.globals, ui),
+        Command::Network(command) => network::run(command, &cli.globals, ui),
+        Command::Completions(args) => shell::completions(args, ui),
+        Command::Man(args) => shell::man(args, ui),
+        Command::Deploy(args) => deploy::run(args, &cli.globals, ui),
+        Command::Doctor(_) => doctor::run(&cli.globals, ui),
         Command::Config(command) => config::run(command, &cli.globals, ui),
         Command::Demo(args) => demo::run(args, ui),
         Command::Dev(args) => dev::run(args, &cli.globals, ui),
@@ -42,7 +57,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
 /// Commands of one profile on its network.
 async fn with_session(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
     let session = &Session::open(&cli.globals, ui).await?;
-    match &cli.command {
+    let done = match &cli.command {
         Command::Record(command) => record::run(command, session, ui).await,
         Command::Consent(command) => consent::run(command, session, ui).await,
         Command::Request(command) => request::run(command, session, ui).await,
@@ -50,7 +65,10 @@ async fn with_session(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Access(args) => access::run(args, session, ui).await,
         Command::Audit(args) => audit::run(args, session, ui).await,
         _ => Ok(ExitCode::SUCCESS),
-    }
+    };
+    // What a command that failed half way wrote into the book is kept as well.
+    session.finish().await;
+    done
 }
 
 /// Runs a command that waits for nodes, relays or stores.

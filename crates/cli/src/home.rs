@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
@@ -112,9 +111,9 @@ impl Home {
         ProfileDir(self.profiles().join(name.as_str()))
     }
 
-    /// The transaction queue of one paying wallet.
-    pub(crate) fn queue(&self, chain_id: u64, payer: Address) -> PathBuf {
-        self.root.join("queue").join(format!("{chain_id}-{payer:#x}"))
+    /// Transaction queues, a folder for each paying wallet.
+    pub(crate) fn queue(&self) -> PathBuf {
+        self.root.join("queue")
     }
 
     /// Verified history, a folder for each ledger; may be deleted at any time.
@@ -150,6 +149,11 @@ impl ProfileDir {
     /// The private book, sealed under the seed.
     pub(crate) fn book(&self) -> PathBuf {
         self.0.join("book.sealed")
+    }
+
+    /// keccak256 of the book that was archived last.
+    pub(crate) fn archived(&self) -> PathBuf {
+        self.0.join("book.archived")
     }
 
     /// Journals of imports that can be resumed.

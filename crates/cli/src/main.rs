@@ -5,7 +5,10 @@
 mod args;
 mod asked;
 mod book;
+mod code;
 mod commands;
+mod connect;
+mod contacts;
 mod error;
 mod home;
 mod line;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Fee that a transaction may not exceed, in gwei per gas.
-const DEFAULT_MAX_FEE_GWEI: u64 = 500;
+pub(crate) const DEFAULT_MAX_FEE_GWEI: u64 = 500;
 
 /// One network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,8 +22,9 @@ pub(crate) struct Profile {
     /// What contacts are shown. A patient's stays on this machine and in the cards they hand out.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) name: String,
-    /// Name in the address book of networks.
-    pub(crate) network: Name,
+    /// Name in the address book of networks; none before `galen deploy` or a card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) network: Option<Name>,
     /// Keystore by name. Exactly one of `account` and `keystore` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) account: Option<Name>,

@@ -2,22 +2,24 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use alloy::providers::{Provider, ProviderBuilder};
-use alloy_primitives::Address;
-use galen_chain::{Account, Ledger};
+use alloy_primitives::{Address, Bytes};
+use galen_chain::{Account, Fees, Payer, Queue, RelayOptions, Waiting};
 use galen_crypto::RootSeed;
 use galen_fhir::Category;
 use galen_index::{Confirmed, HistoryOptions};
-use galen_sdk::{Galen, Grantee, Identity, Organization, Patient, Role};
+use galen_sdk::{Card, Galen, Grantee, Identity, Organization, Patient, Role};
 use galen_storage::Storage;
+use galen_types::KeyBundleId;
 
 use crate::{
     args::Globals,
     book::{Book, BookFile},
+    connect,
+    contacts::unix_now,
     error::CliError,
     home::{Name, ProfileDir},
     networks::Network,
-    settings::{Settings, StoreSpec, shown_url},
+    settings::{Settings, StoreSpec},
     signing::{Asking, Known},
     ui::Ui,
     unlock::{Keyring, LockedSigner},
@@ -31,24 +33,34 @@ pub(crate) struct Session {
     network_name: Name,
     network: Network,
     role: Role,
+    name: String,
     identity: Identity,
+    ui: Ui,
     galen: Galen,
     book_file: BookFile,
     book: Arc<RwLock<Arc<Book>>>,
     asking: Asking,
+    payer: Payer,
 }
 
 impl Session {
-    /// Opens the profile: reads settings, asks for the password of the seed, connects, and refuses a chain or a
-    /// contract that the address book does not know. The wallet is unlocked at the first signature.
+    /// As [`Session::open_with`], with a keyring of its own.
     pub(crate) async fn open(globals: &Globals, ui: &Ui) -> Result<Self, CliError> {
         let settings = Settings::resolve(globals)?;
+        let keyring = Keyring::new(ui.clone(), settings.password_file());
+        Self::open_with(settings, Arc::new(Mutex::new(keyring)), ui).await
+    }
+
+    /// Opens the profile: reads settings, asks for the password of the seed, connects, and refuses a chain or a
+    /// contract that the address book does not know. The wallet is unlocked at the first signature.
+    pub(crate) async fn open_with(
+        settings: Settings,
+        keyring: Arc<Mutex<Keyring>>,
+        ui: &Ui,
+    ) -> Result<Self, CliError> {
         let profile = settings.require_profile()?.clone();
         let (network_name, network) = settings.require_network()?;
         let (network_name, network) = (network_name.clone(), network.clone());
-        let password_file = settings.password_file.as_ref().map(|file| file.value.clone());
-        let keyring = Arc::new(Mutex::new(Keyring::new(ui.clone(), password_file)));
-
         let place = settings.home.value.profile(&settings.profile.value);
         let seed = unlock_seed(&place, &keyring)?;
         let keystore = wallet::locate(&settings)?;
@@ -62,7 +74,11 @@ impl Session {
         let account = Account::new(asking.clone()).for_id(profile.id);
         let identity = Identity::new(account.clone(), &seed);
 
-        let ledger = connect(&settings, &network).await?;
+        let urls = settings.rpc_urls.as_ref().map(|urls| urls.value.as_slice()).unwrap_or_default();
+        let node = connect::node(&settings, urls, Some(network.chain_id))?;
+        let ledger = connect::ledger(&node, &network).await?;
+        let payer = payer(&settings, &network, &node, &account, ui)?;
+        let ledger = ledger.with_payer(payer.clone());
         let storage = open_store(&settings.store.value).await?;
         let history = HistoryOptions {
             mode: network.history,
@@ -70,14 +86,32 @@ impl Session {
             finality: network.finality,
             progress: None,
         };
-        let galen = Galen::with_history(ledger.paid_by(&account), storage, history);
-        let role = profile.role;
-        Ok(Self { settings, network_name, network, role, identity, galen, book_file, book, asking })
+        let galen = Galen::with_history(ledger, storage, history);
+        let (role, name, ui) = (profile.role, profile.name, ui.clone());
+        Ok(Self {
+            settings,
+            network_name,
+            network,
+            role,
+            name,
+            identity,
+            ui,
+            galen,
+            book_file,
+            book,
+            asking,
+            payer,
+        })
     }
 
     /// What asks before signing, to allow many signatures at once.
     pub(crate) const fn asking(&self) -> &Asking {
         &self.asking
+    }
+
+    /// Who pays.
+    pub(crate) const fn payer(&self) -> &Payer {
+        &self.payer
     }
 
     /// Every setting and where it came from.
@@ -146,6 +180,92 @@ impl Session {
         Ok(answer)
     }
 
+    /// Publishes the profile's keys unless the ledger names them already. Says whether it did.
+    pub(crate) async fn publish_keys(&self) -> Result<bool, CliError> {
+        let failed = |source| CliError::Sdk { doing: "publish the keys", source };
+        if self.published_bundle().await?.is_some() {
+            return Ok(false);
+        }
+        match self.role {
+            Role::Patient => self.patient().publish_keys().await,
+            Role::Organization => self.organization().publish_keys().await,
+            Role::Reader => self.grantee().publish_keys().await,
+        }
+        .map_err(failed)?;
+        Ok(true)
+    }
+
+    /// The key bundle that the ledger names for this profile's id, if the store has it.
+    pub(crate) async fn published_bundle(&self) -> Result<Option<KeyBundleId>, CliError> {
+        match self.galen.keys_of(self.id()).await {
+            Ok(bundle) => Ok(Some(bundle.id())),
+            Err(galen_sdk::Error::NoKeys(_)) => Ok(None),
+            Err(source) => Err(CliError::Sdk { doing: "look up the own keys", source }),
+        }
+    }
+
+    /// The profile's card. `bare` leaves node, relay and store out.
+    pub(crate) async fn card(&self, name: Option<&str>, bare: bool) -> Result<Card, CliError> {
+        let bundle = self.published_bundle().await?.ok_or_else(|| {
+            CliError::not_found("the keys are not published", "run `galen init` again")
+        })?;
+        let text = |place: Option<String>| place.filter(|_| !bare).unwrap_or_default();
+        let network = &self.network;
+        let card = Card {
+            ledger: network.id(),
+            id: self.id(),
+            name: name.unwrap_or(&self.name).to_owned(),
+            role: self.role,
+            bundle,
+            deployed_in: network.deployed_in,
+            code_hash: network.code_hash,
+            salt: network.salt,
+            rpc_url: text(network.rpc_urls.first().cloned()),
+            relay: text(network.relay.clone()),
+            store: text(Some(self.settings.store.value.to_string())),
+            issued: unix_now(),
+            signature: Bytes::new(),
+        };
+        let failed = |source| CliError::Sdk { doing: "sign the card", source };
+        card.sign(self.identity.account()).await.map_err(failed)
+    }
+
+    /// Keeps the book of a patient or reader in the store if it changed, so that wallet and seed words bring it
+    /// back. A failure is told and changes nothing: the next command tries again.
+    pub(crate) async fn finish(&self) {
+        if self.role == Role::Organization || !self.book_file.needs_archive() {
+            return;
+        }
+        if let Err(error) = self.archive().await {
+            self.ui.warn(&format!(
+                "the private book is saved here, but not in the content store yet: {error}; \
+                 `galen wallet archive` tries again"
+            ));
+        }
+    }
+
+    /// Keeps the book in the store. Says whether there was something new.
+    pub(crate) async fn archive(&self) -> Result<bool, CliError> {
+        let Some(sealed) = self.book_file.sealed()? else { return Ok(false) };
+        self.ui.status("Keeping the private book in the content store.");
+        let kept = self.galen.keep_archive(&self.identity, sealed.clone()).await;
+        let kept =
+            kept.map_err(|source| CliError::Sdk { doing: "archive the private book", source })?;
+        self.book_file.archived(&sealed)?;
+        Ok(kept.is_some())
+    }
+
+    /// Brings the book back from the store, if there is one there. Says whether there was.
+    pub(crate) async fn restore_book(&self) -> Result<bool, CliError> {
+        let found = self.galen.find_archive(&self.identity).await;
+        let found =
+            found.map_err(|source| CliError::Sdk { doing: "find the archived book", source })?;
+        let Some(sealed) = found else { return Ok(false) };
+        let book = self.book_file.restore(&sealed)?;
+        *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(book);
+        Ok(true)
+    }
+
     /// An id from what a person writes: `self`, a contact's alias, `mrn:12345`, or `0x…`.
     pub(crate) fn resolve(&self, text: &str) -> Result<Address, CliError> {
         if text == "self" {
@@ -198,37 +318,59 @@ fn unlock_seed(place: &ProfileDir, keyring: &Mutex<Keyring>) -> Result<RootSeed,
     Ok(RootSeed::from_bytes(*secret))
 }
 
-/// Connects, and refuses what the address book does not know: another chain, other code.
-async fn connect(settings: &Settings, network: &Network) -> Result<Ledger, CliError> {
-    let urls = settings.rpc_urls.as_ref().map(|urls| urls.value.as_slice()).unwrap_or_default();
-    let [url, ..] = urls else {
-        let help = "use --rpc-url, or `galen network add` one to the address book";
-        return Err(CliError::invalid("no node is named", help));
+/// Who pays for a command: the relay, or the wallet with a queue that outlives the process.
+fn payer(
+    settings: &Settings,
+    network: &Network,
+    node: &connect::Node,
+    account: &Account,
+    ui: &Ui,
+) -> Result<Payer, CliError> {
+    let Some(url) = &settings.relay.value else {
+        let Network { chain_id, max_fee_gwei, .. } = *network;
+        return wallet_payer(settings, chain_id, max_fee_gwei, node, account, ui);
     };
-    let provider = ProviderBuilder::new().connect_http(url.parse().map_err(|_| {
-        CliError::invalid(
-            format!("{} is not a URL", shown_url(url)),
-            "a node is http://… or https://…",
-        )
-    })?);
-    let failed = |source| CliError::Chain { doing: "connect to the ledger", source };
-    let chain_id = provider.get_chain_id().await.map_err(|error| failed(error.into()))?;
-    if chain_id != network.chain_id {
-        return Err(CliError::invalid(
-            format!("the node is on chain {chain_id}, the network on chain {}", network.chain_id),
-            "choose a node of the network's chain, or another --network",
-        ));
-    }
-    let ledger = Ledger::connect(provider, network.ledger, network.deployed_in).await;
-    let ledger = ledger.map_err(failed)?;
-    let code_hash = ledger.code_hash().await.map_err(failed)?;
-    if code_hash != network.code_hash {
-        return Err(CliError::integrity(
-            format!("the code at {:#x} is not the one in the address book", network.ledger),
-            "do not go on: the node lies, or somebody changed the address book",
-        ));
-    }
-    Ok(ledger)
+    let options = RelayOptions { deadline: settings.timeout.value, ..RelayOptions::default() };
+    let payer = Payer::relay(node.clone(), url, options)
+        .map_err(|source| CliError::Chain { doing: "reach the relay", source })?;
+    Ok(telling(payer, ui))
+}
+
+/// A wallet that pays, with the queue that outlives the process.
+pub(crate) fn wallet_payer(
+    settings: &Settings,
+    chain_id: u64,
+    max_fee_gwei: u64,
+    node: &connect::Node,
+    account: &Account,
+    ui: &Ui,
+) -> Result<Payer, CliError> {
+    let failed = |source| CliError::Chain { doing: "open the transaction queue", source };
+    let folder = settings.home.value.queue();
+    let queue = Queue::open(folder, chain_id, account.controller()).map_err(failed)?;
+    let ceiling = u128::from(max_fee_gwei) * 1_000_000_000;
+    let fees = Fees { ceiling, deadline: settings.timeout.value, ..Fees::default() };
+    Ok(telling(Payer::wallet(node.clone(), account.clone(), Some(queue), fees), ui))
+}
+
+/// Says what it waits for.
+fn telling(payer: Payer, ui: &Ui) -> Payer {
+    let ui = ui.clone();
+    payer.on_wait(move |waiting| {
+        ui.status(&match waiting {
+            Waiting::Lock => "Waiting for another galen that pays from this wallet.".to_owned(),
+            Waiting::Receipt { transaction } => {
+                format!("Waiting for transaction {transaction} to land in a block.")
+            }
+            Waiting::Earlier { nonce } => {
+                format!("Waiting for the wallet's earlier transaction with nonce {nonce}.")
+            }
+            Waiting::Replaced { nonce, transaction } => {
+                format!("Nonce {nonce} was stuck: sent again with a higher fee as {transaction}.")
+            }
+            _ => "Waiting for the chain.".to_owned(),
+        });
+    })
 }
 
 async fn open_store(spec: &StoreSpec) -> Result<Storage, CliError> {

@@ -34,6 +34,13 @@ pub(crate) enum Origin {
     Default,
 }
 
+impl Origin {
+    /// By flag or environment: not from a file, and no default.
+    pub(crate) const fn is_said_now(&self) -> bool {
+        matches!(self, Self::Flag(_) | Self::Environment(_))
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -189,7 +196,7 @@ impl Settings {
 
         let network = match (&flags.network, &file) {
             (Some(name), _) => Some(Setting::new(name.parse()?, Origin::Flag("--network"))),
-            (None, Some(file)) => Some(Setting::new(file.network.clone(), from_file())),
+            (None, Some(file)) => file.network.clone().map(|name| Setting::new(name, from_file())),
             (None, None) => None,
         };
         let networks = Networks::read(&home.value)?;
@@ -247,6 +254,11 @@ impl Settings {
             password_file,
             timeout,
         })
+    }
+
+    /// The password file, if one is set.
+    pub(crate) fn password_file(&self) -> Option<PathBuf> {
+        self.password_file.as_ref().map(|file| file.value.clone())
     }
 
     /// Every setting as it is shown to people.

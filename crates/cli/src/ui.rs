@@ -86,6 +86,18 @@ impl Ui {
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
+    /// A question that `--yes` does not answer, only the person or a flag of its own.
+    pub(crate) fn ask_yes(&self, question: &str, flag: &str) -> Result<bool, CliError> {
+        let help = format!("use {flag} to answer yes");
+        let answer = self.prompt(&format!("{question} [y/N] "), &help)?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// What must not be overlooked; red where there is color.
+    pub(crate) fn show_alarm(&self, text: &str) {
+        eprintln!("\x1b[1;31m{text}\x1b[0m");
+    }
+
     /// As [`Ui::confirm`]; an answer of no is an error.
     pub(crate) fn require_yes(&self, question: &str) -> Result<(), CliError> {
         if self.confirm(question)? {

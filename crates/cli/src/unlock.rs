@@ -15,6 +15,7 @@ use crate::{
     error::CliError,
     home::{open_to_others, read_text},
     ui::Ui,
+    wallet::require_strong,
 };
 
 /// How often a person may mistype.
@@ -43,6 +44,23 @@ impl std::fmt::Debug for Secret {
 impl Keyring {
     pub(crate) const fn new(ui: Ui, file: Option<PathBuf>) -> Self {
         Self { ui, file, known: Vec::new() }
+    }
+
+    /// A password for something new: from the password file, else typed twice. Remembered.
+    pub(crate) fn new_password(&mut self, what: &str, weak: bool) -> Result<Password, CliError> {
+        if let Some(Secret(password)) = self.known.first() {
+            return Ok(password.clone());
+        }
+        let password = match &self.file {
+            Some(file) => {
+                let password = read_password_file(file)?;
+                require_strong(&password, weak)?;
+                password
+            }
+            None => choose_password(&self.ui, what, weak)?,
+        };
+        self.known.push(Secret(password.clone()));
+        Ok(password)
     }
 
     /// The 32 secret bytes of a keystore. `what` says to the person which one.
@@ -81,6 +99,22 @@ impl Keyring {
         }
         Err(wrong())
     }
+}
+
+/// Asks for a password that does not exist yet: twice, and again while it is weak.
+pub(crate) fn choose_password(ui: &Ui, what: &str, weak: bool) -> Result<Password, CliError> {
+    for _ in 0..MAX_TRIES {
+        let password = ui.ask_secret(&format!("New password of {what}"))?;
+        if let Err(error) = require_strong(&password, weak) {
+            ui.status(&format!("{error}; {}.", error.help()));
+            continue;
+        }
+        if *ui.ask_secret("The same again")? == *password {
+            return Ok(password);
+        }
+        ui.status("The two differ.");
+    }
+    Err(CliError::declined("no password was chosen", "think of one and run it again"))
 }
 
 fn attempt(

@@ -165,6 +165,12 @@ impl Keystore {
         self.address.as_ref().and_then(|text| unhex(text, "").ok()).map(Address::new)
     }
 
+    /// Whether trying a password costs at least what Galen's own files ask for: scrypt with N = 2^17.
+    pub fn is_costly(&self) -> bool {
+        let KdfParams { n, r, .. } = &self.crypto.kdfparams;
+        n.is_some_and(|n| n >= 1 << 17) && r.is_some_and(|r| r >= 8)
+    }
+
     /// The text of the file.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("strings and numbers always serialize")

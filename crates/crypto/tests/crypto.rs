@@ -18,5 +18,7 @@ mod keystore;
 mod range;
 #[path = "crypto/tamper.rs"]
 mod tamper;
+#[path = "crypto/vault.rs"]
+mod vault;
 #[path = "crypto/vectors.rs"]
 mod vectors;

@@ -56,6 +56,11 @@ impl Identity {
     pub const fn id(&self) -> Address {
         self.account.id()
     }
+
+    /// The account that signs.
+    pub const fn account(&self) -> &Account {
+        &self.account
+    }
 }
 
 /// One network: a ledger, a content store, and what the ledger says so far. Cheap to clone.

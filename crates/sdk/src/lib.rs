@@ -91,6 +91,7 @@
 //! # }
 //! ```
 
+mod archive;
 mod attachment;
 mod card;
 mod cbor;
@@ -107,7 +108,10 @@ mod patient;
 mod requests;
 mod reseal;
 
-pub use card::Role;
+pub use archive::MAX_ARCHIVE_LEN;
+pub use card::{
+    Card, FINGERPRINT_WORDS, MAX_CARD_LEN, MAX_NAME_LEN, MAX_PLACE_LEN, Role, fingerprint,
+};
 pub use chart::{RecordEntry, VersionState};
 pub use consents::{ConsentEntry, ConsentStatus, GrantRequest, Granted, MAX_GRANTS};
 pub use cosign::{CosignSheet, MAX_COSIGNERS, MAX_SHEET_LEN};

@@ -1,0 +1,346 @@
+//! Cards and envelopes on their way from person to person: as a line of text, in a file, or as a QR code.
+//!
+//! The line is `galen:<kind>:<base64url without padding of the bytes>`. A QR code holds the line.
+
+use std::{
+    fmt,
+    io::{self, Cursor, Read},
+    path::Path,
+    str::FromStr,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use qrcode::{EcLevel, QrCode};
+
+use crate::{error::CliError, home};
+
+/// Longest thing that is read, in bytes of its file: a PNG of a photograph.
+const MAX_INPUT_LEN: u64 = 32 << 20;
+
+/// Most pixels of a picture.
+const MAX_PIXELS: usize = 64 << 20;
+
+/// Dots of one module of a QR code in a PNG.
+const MODULE_DOTS: usize = 8;
+
+/// Modules of light around a QR code (ISO/IEC 18004, section 6.3.8).
+const QUIET_MODULES: usize = 4;
+
+const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// What a line holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Card,
+    Introduction,
+    Grant,
+    Cosignature,
+    Sign,
+    Signature,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Card,
+        Self::Introduction,
+        Self::Grant,
+        Self::Cosignature,
+        Self::Sign,
+        Self::Signature,
+    ];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Card => "card",
+            Self::Introduction => "introduction",
+            Self::Grant => "grant",
+            Self::Cosignature => "cosignature",
+            Self::Sign => "sign",
+            Self::Signature => "signature",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A kind and its bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Code {
+    pub(crate) kind: Kind,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Code({}, {} bytes)", self.kind, self.bytes.len())
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "galen:{}:{}", self.kind, URL_SAFE_NO_PAD.encode(&self.bytes))
+    }
+}
+
+impl FromStr for Code {
+    type Err = CliError;
+
+    fn from_str(text: &str) -> Result<Self, CliError> {
+        let wrong = |why: &str| {
+            let help = "a line is galen:KIND:TEXT, whole, without spaces or line breaks in it";
+            CliError::invalid(format!("not a line of Galen: {why}"), help)
+        };
+        let rest =
+            text.strip_prefix("galen:").ok_or_else(|| wrong("it does not begin with galen:"))?;
+        let (kind, body) = rest.split_once(':').ok_or_else(|| wrong("it ends too early"))?;
+        let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let kind = kind.ok_or_else(|| wrong("its kind is unknown to this release"))?;
+        // The engine refuses padding and bits that stand for nothing, so one value has one text.
+        let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| wrong("its text is damaged"))?;
+        Ok(Self { kind, bytes })
+    }
+}
+
+impl Code {
+    pub(crate) const fn new(kind: Kind, bytes: Vec<u8>) -> Self {
+        Self { kind, bytes }
+    }
+
+    /// Reads one of these kinds from a file, a PNG with a QR code, the line itself, or `-` for standard input.
+    pub(crate) fn read(source: &str, kinds: &[Kind]) -> Result<Self, CliError> {
+        let code: Self = if source.starts_with("galen:") {
+            source.parse()?
+        } else {
+            let bytes = read_source(source)?;
+            let text = if bytes.starts_with(PNG_MAGIC) {
+                read_png(&bytes)?
+            } else {
+                String::from_utf8(bytes).unwrap_or_default()
+            };
+            text.trim().parse()?
+        };
+        if kinds.contains(&code.kind) {
+            return Ok(code);
+        }
+        let wanted: Vec<_> = kinds.iter().map(ToString::to_string).collect();
+        Err(CliError::invalid(
+            format!("this is a {}", code.kind),
+            format!("what is wanted here is a {}", wanted.join(" or a ")),
+        ))
+    }
+
+    /// The line as a QR code for a terminal: half blocks, light on dark as terminals are.
+    pub(crate) fn to_terminal(&self) -> Result<String, CliError> {
+        let (modules, width) = self.modules()?;
+        let side = width + 2 * QUIET_MODULES;
+        let light = |x: usize, y: usize| {
+            let inside = |at: usize| at.checked_sub(QUIET_MODULES).filter(|at| *at < width);
+            match (inside(x), inside(y)) {
+                (Some(x), Some(y)) => !modules[y * width + x],
+                _ => y < side,
+            }
+        };
+        let mut text = String::new();
+        for y in (0..side).step_by(2) {
+            for x in 0..side {
+                text.push(match (light(x, y), light(x, y + 1)) {
+                    (true, true) => '█',
+                    (true, false) => '▀',
+                    (false, true) => '▄',
+                    (false, false) => ' ',
+                });
+            }
+            text.push('\n');
+        }
+        Ok(text)
+    }
+
+    /// The line as a QR code in a PNG.
+    pub(crate) fn to_png(&self) -> Result<Vec<u8>, CliError> {
+        let (modules, width) = self.modules()?;
+        let side = (width + 2 * QUIET_MODULES) * MODULE_DOTS;
+        let mut dots = vec![0xff_u8; side * side];
+        for (at, _) in modules.iter().enumerate().filter(|(_, dark)| **dark) {
+            let x = (at % width + QUIET_MODULES) * MODULE_DOTS;
+            let y = (at / width + QUIET_MODULES) * MODULE_DOTS;
+            for row in y..y + MODULE_DOTS {
+                dots[row * side + x..][..MODULE_DOTS].fill(0);
+            }
+        }
+        let side = u32::try_from(side).expect("at most 185 modules of 8 dots");
+        let mut png = Vec::new();
+        let mut encoder = png::Encoder::new(&mut png, side, side);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::Eight);
+        let written = encoder.write_header().and_then(|mut writer| {
+            writer.write_image_data(&dots)?;
+            writer.finish()
+        });
+        written.map_err(io::Error::other)?;
+        Ok(png)
+    }
+
+    /// Dark modules, row by row, and the width.
+    fn modules(&self) -> Result<(Vec<bool>, usize), CliError> {
+        let made = QrCode::with_error_correction_level(self.to_string(), EcLevel::L);
+        let code = made.map_err(|_| {
+            CliError::invalid(
+                format!(
+                    "this {} of {} bytes is too long for a QR code",
+                    self.kind,
+                    self.bytes.len()
+                ),
+                "hand it over as text or as a file: --out FILE",
+            )
+        })?;
+        let width = code.width();
+        Ok((
+            code.into_colors().into_iter().map(|color| color == qrcode::Color::Dark).collect(),
+            width,
+        ))
+    }
+}
+
+/// Where a line goes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Output {
+    /// Write the line to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<std::path::PathBuf>,
+    /// Show it as a QR code on the terminal (stderr).
+    #[arg(long)]
+    pub(crate) qr: bool,
+    /// Write it as a QR code in a PNG.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) png: Option<std::path::PathBuf>,
+}
+
+impl Output {
+    /// Writes the files and shows the QR code. The line itself is the caller's to print.
+    pub(crate) fn write(&self, code: &Code, ui: &crate::ui::Ui) -> Result<(), CliError> {
+        if let Some(path) = &self.png {
+            home::create_private(path, &code.to_png()?)?;
+        }
+        if let Some(path) = &self.out {
+            home::create_private(path, format!("{code}\n").as_bytes())?;
+        }
+        if self.qr {
+            ui.show(&code.to_terminal()?);
+        }
+        Ok(())
+    }
+}
+
+fn read_source(source: &str) -> Result<Vec<u8>, CliError> {
+    if source != "-" {
+        return home::read_file(Path::new(source))?.ok_or_else(|| {
+            CliError::not_found(
+                format!("there is no file {}", source.escape_debug()),
+                "give a file, a PNG, the line that begins with galen:, or - for standard input",
+            )
+        });
+    }
+    let mut bytes = Vec::new();
+    let failed = |source| CliError::Read { path: "standard input".to_owned(), source };
+    io::stdin().lock().take(MAX_INPUT_LEN).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The text of the QR code in a picture.
+fn read_png(bytes: &[u8]) -> Result<String, CliError> {
+    let help = "take the picture again, straight and sharp; or hand over the text";
+    let wrong = |why: &str| CliError::invalid(format!("no QR code could be read: {why}"), help);
+    let mut decoder =
+        png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: 4 * MAX_PIXELS });
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().map_err(|_| wrong("not a PNG"))?;
+    let len = reader.output_buffer_size().filter(|len| *len <= 4 * MAX_PIXELS);
+    let mut dots = vec![0; len.ok_or_else(|| wrong("the picture is too large"))?];
+    let frame = reader.next_frame(&mut dots).map_err(|_| wrong("the PNG is damaged"))?;
+    let (width, height) = (frame.width as usize, frame.height as usize);
+    let samples = frame.color_type.samples();
+    let gray = |x: usize, y: usize| {
+        let dot = &dots[(y * width + x) * samples..][..samples];
+        match *dot {
+            [gray] | [gray, _] => gray,
+            [red, green, blue] | [red, green, blue, _] => {
+                let sum = 299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue);
+                u8::try_from(sum / 1_000).unwrap_or(u8::MAX)
+            }
+            _ => u8::MAX,
+        }
+    };
+    let mut picture = rqrr::PreparedImage::prepare_from_greyscale(width, height, gray);
+    let grids = picture.detect_grids();
+    let [grid] = grids.as_slice() else {
+        return Err(wrong(if grids.is_empty() { "there is none" } else { "there are several" }));
+    };
+    Ok(grid.decode().map_err(|_| wrong("it is damaged"))?.1)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+    use super::*;
+
+    #[test]
+    fn codes_have_one_text() {
+        for kind in Kind::ALL {
+            for len in [0, 1, 2, 3, 400] {
+                let code = Code::new(kind, vec![0xa7; len]);
+                assert_eq!(code.to_string().parse::<Code>().unwrap(), code);
+            }
+        }
+        for wrong in [
+            "",
+            "galen:",
+            "galen:card",
+            "galen:nothing:AAAA",
+            "galen:card:AAA=",
+            "galen:card:AB",
+            "galen:card:AA AA",
+            "GALEN:card:AAAA",
+            "galen:card:+/+/",
+            " galen:card:AAAA",
+        ] {
+            assert!(wrong.parse::<Code>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn codes_survive_a_picture() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("card.png");
+        for len in [20, 400, 1_500] {
+            let bytes: Vec<u8> = (0..len).map(|at: usize| at.to_le_bytes()[0] ^ 0x5a).collect();
+            let code = Code::new(Kind::Card, bytes);
+            std::fs::write(&path, code.to_png().unwrap()).unwrap();
+            assert_eq!(Code::read(path.to_str().unwrap(), &[Kind::Card]).unwrap(), code);
+            let lines = code.to_terminal().unwrap();
+            let widths: Vec<_> = lines.lines().map(|line| line.chars().count()).collect();
+            assert!(
+                widths.iter().all(|width| *width == widths[0])
+                    && widths.len() == widths[0].div_ceil(2)
+            );
+        }
+        let long = (0..3_000).map(|at: usize| at.to_le_bytes()[0] ^ 0x5a).collect();
+        let error = Code::new(Kind::Introduction, long).to_png().map(drop).unwrap_err();
+        assert!(error.to_string().contains("too long for a QR code"));
+        let mut broken = Code::new(Kind::Card, vec![1; 40]).to_png().unwrap();
+        let middle = broken.len() / 2;
+        broken.truncate(middle);
+        std::fs::write(&path, broken).unwrap();
+        assert!(Code::read(path.to_str().unwrap(), &[Kind::Card]).is_err());
+    }
+
+    #[test]
+    fn codes_of_another_kind_are_refused() {
+        let error = Code::read("galen:grant:AAAA", &[Kind::Card, Kind::Introduction]).unwrap_err();
+        assert_eq!(error.to_string(), "this is a grant");
+    }
+}
