@@ -3,7 +3,7 @@
 use std::fmt;
 
 use alloy_primitives::B256;
-use galen_types::ErrorKind;
+use galen_types::{ErrorKind, Purpose};
 
 /// Fewest hex digits of a shortened id. Fewer would soon fit something else.
 const MIN_DIGITS: usize = 8;
@@ -32,6 +32,9 @@ pub(crate) enum AskError {
     /// No grant covers what was asked for.
     #[error("no grant covers the record")]
     NotGranted,
+    /// The grants are for other purposes.
+    #[error("nothing is granted for the purpose {purpose}")]
+    OtherPurpose { purpose: Purpose },
     /// An end before the start, or a start in the past.
     #[error("{0}")]
     Time(&'static str),
@@ -73,7 +76,9 @@ impl AskError {
             | Self::NotText
             | Self::TooMany { .. } => ErrorKind::Invalid,
             Self::NoSuch { .. } | Self::Nothing(_) => ErrorKind::NotFound,
-            Self::NotGranted | Self::NoSheet { .. } => ErrorKind::Denied,
+            Self::NotGranted | Self::OtherPurpose { .. } | Self::NoSheet { .. } => {
+                ErrorKind::Denied
+            }
             Self::Misproposed { .. } => ErrorKind::Integrity,
         }
     }
@@ -89,6 +94,9 @@ impl AskError {
             Self::NoPurpose => "say why you read it, for example --purpose TREAT",
             Self::NotGranted => {
                 "ask the patient for consent; `galen grant list` shows what you have"
+            }
+            Self::OtherPurpose { .. } => {
+                "`galen grant list` shows the purposes; for another one ask the patient for consent"
             }
             Self::Time(_) => "check --from, --until and --for; times are UTC",
             Self::Nothing(_) => "see the help of the command for what it takes",

@@ -112,17 +112,19 @@ impl Code {
 
     /// Reads one of these kinds from a file, a PNG with a QR code, the line itself, or `-` for standard input.
     pub(crate) fn read(source: &str, kinds: &[Kind]) -> Result<Self, CliError> {
-        let code: Self = if source.starts_with("galen:") {
-            source.parse()?
-        } else {
-            let bytes = read_source(source)?;
-            let text = if bytes.starts_with(PNG_MAGIC) {
-                read_png(&bytes)?
-            } else {
-                String::from_utf8(bytes).unwrap_or_default()
-            };
-            text.trim().parse()?
-        };
+        source_text(source)?.trim().parse::<Self>()?.of(kinds)
+    }
+
+    /// As [`Code::read`], for a file of several lines.
+    pub(crate) fn read_all(source: &str, kinds: &[Kind]) -> Result<Vec<Self>, CliError> {
+        let text = source_text(source)?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.map(|line| line.parse::<Self>()?.of(kinds)).collect()
+    }
+
+    /// The code, if it is one of these kinds.
+    fn of(self, kinds: &[Kind]) -> Result<Self, CliError> {
+        let code = self;
         if kinds.contains(&code.kind) {
             return Ok(code);
         }
@@ -233,6 +235,18 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// The text of a source: the line itself, or what a file, a picture or standard input holds.
+fn source_text(source: &str) -> Result<String, CliError> {
+    if source.starts_with("galen:") {
+        return Ok(source.to_owned());
+    }
+    let bytes = read_source(source)?;
+    if bytes.starts_with(PNG_MAGIC) {
+        return read_png(&bytes);
+    }
+    Ok(String::from_utf8(bytes).unwrap_or_default())
 }
 
 fn read_source(source: &str) -> Result<Vec<u8>, CliError> {

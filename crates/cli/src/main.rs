@@ -11,7 +11,6 @@ mod connect;
 mod contacts;
 mod error;
 mod home;
-mod line;
 mod networks;
 mod outfile;
 mod profile;

@@ -159,8 +159,8 @@ fn not_granted(error: AskError) -> AskError {
     }
 }
 
-/// The grants of a patient, the most useful first. One that seems of no use comes last and is left to
-/// the contract, which says exactly why.
+/// The grants of a patient for a purpose, the most useful first. One that is revoked or out of date comes
+/// last and is left to the contract, which says exactly why.
 pub(crate) async fn ranked(
     patient: Address,
     purpose: Purpose,
@@ -171,16 +171,16 @@ pub(crate) async fn ranked(
     let mut ranked = Vec::new();
     for grant in kept(session, grantee, ui).into_iter().filter(|it| it.patient() == patient) {
         let status = grantee.status(&grant).await.map_err(cannot("look the grants up"))?;
-        let rank = (
-            status != ConsentStatus::Live,
-            !grant.consent().purposes.contains(purpose),
-            status == ConsentStatus::Revoked,
-        );
+        let rank = (status != ConsentStatus::Live, status == ConsentStatus::Revoked);
         ranked.push((rank, grant));
     }
     ranked.sort_by_key(|(rank, _)| *rank);
     if ranked.is_empty() {
         return Err(AskError::NotGranted.into());
+    }
+    ranked.retain(|(_, grant)| grant.consent().purposes.contains(purpose));
+    if ranked.is_empty() {
+        return Err(AskError::OtherPurpose { purpose }.into());
     }
     Ok(ranked.into_iter().map(|(_, grant)| grant).collect())
 }

@@ -196,3 +196,34 @@ fn proof(report: &AuditReport) -> String {
         event."
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::B256;
+    use galen_chain::Position;
+
+    use super::*;
+
+    #[test]
+    fn break_glass_is_an_emergency_under_a_consent_for_everybody() {
+        let entry = |what, network, purpose: &str| AuditEntry {
+            at: Position { block: 1, log: 0, time: 1, transaction: B256::ZERO },
+            what,
+            who: None,
+            record: None,
+            proposal: None,
+            purpose: Some(purpose.to_owned()),
+            consent: None,
+            network,
+            in_head: true,
+        };
+        for (network, purpose, expected) in [
+            (true, "ETREAT", true),
+            (true, "BTG", true),
+            (true, "TREAT", false),
+            (false, "ETREAT", false),
+        ] {
+            assert_eq!(is_break_glass(&entry("accessed", network, purpose)), expected, "{purpose}");
+        }
+    }
+}

@@ -11,12 +11,12 @@ use crate::{
     args::{ConsentCommand, ConsentGrantArgs, ConsentRevokeArgs},
     asked::{AskError, pick},
     book::KnownConsent,
+    code::{Code, Kind},
     commands::shown::{
         Horizon, Landed, Moment, Party, cannot, category, indexes, landed, patient, purposes,
         sending, waiting,
     },
     error::CliError,
-    line::{self, Kind},
     outfile,
     session::Session,
     table::{list, row},
@@ -115,6 +115,9 @@ async fn grant(
     let now = session.galen().time().await.map_err(failed)?;
     let start = args.from.map_or(now, Instant::unix);
     let until = args.until.map(Instant::unix);
+    if until.is_some_and(|until| until <= now) {
+        return Err(AskError::Time("the end is in the past").into());
+    }
     let lifetime = match (args.lasts, until) {
         (Some(lasts), _) => Some(Lifetime::seconds(lasts)),
         (None, Some(until)) => until.checked_sub(start).filter(|lifetime| *lifetime > 0),
@@ -167,7 +170,7 @@ pub(crate) async fn give(
         }
         Ok(())
     })?;
-    let line = envelope.map(|envelope| line::encode(Kind::Grant, &envelope));
+    let line = envelope.map(|envelope| Code::new(Kind::Grant, envelope.to_vec()).to_string());
     let file = match (&line, &out) {
         (Some(line), Some(path)) => {
             Some(outfile::write(path, format!("{line}\n").as_bytes(), false)?.display().to_string())

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::{
     args::{GrantAddArgs, GrantCommand},
+    code::{Code, Kind},
     commands::{
         consent::Terms,
         shown::{Party, cannot, waiting},
     },
     error::CliError,
-    line::{self, Kind},
     session::Session,
     table::{list, row},
     ui::Ui,
@@ -53,7 +53,7 @@ struct Line {
 }
 
 async fn add(args: &GrantAddArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
-    let envelope = Bytes::from(line::read(&args.grant, Kind::Grant)?);
+    let envelope = Bytes::from(Code::read(&args.grant, &[Kind::Grant])?.bytes);
     let grantee = session.grantee();
     let grant = waiting(ui, "take the grant", grantee.accept(&envelope)).await?;
     session.change_book(|book| {

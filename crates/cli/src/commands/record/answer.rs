@@ -57,18 +57,23 @@ pub(super) async fn accept(args: &AcceptArgs, session: &Session, ui: &Ui) -> Res
         args.proposals.clone()
     };
     let chosen = choose(&named, &args.only, inbox)?;
-    let mut lines = Vec::new();
-    let mut bad = 0;
+    let (mut good, mut bad) = (Vec::new(), 0);
     for (proposal, indexes) in chosen {
-        let faults = examine(session.galen(), &patient, &proposal, &indexes, ui).await?;
-        bad += faults;
-        if faults > 0 {
+        if !has_sheet(&proposal, &sheets) {
+            let error = AskError::NoSheet { proposal: proposal.event.proposal.to_string() };
+            if !args.all {
+                return Err(error.into());
+            }
+            ui.warn(&format!("{error}: it is left open"));
             continue;
         }
-        let choice = Choice { proposal, accepted: indexes, rejected: Vec::new() };
-        lines.push(answer(choice, &sheets, &patient, session, ui).await?);
+        let faults = examine(session.galen(), &patient, &proposal, &indexes, ui).await?;
+        bad += faults;
+        if faults == 0 {
+            good.push(Choice { proposal, accepted: indexes, rejected: Vec::new() });
+        }
     }
-    print(lines, ui)?;
+    answer_all(good, &sheets, &patient, session, ui).await?;
     if bad > 0 { Err(AskError::Misproposed { count: bad }.into()) } else { Ok(()) }
 }
 
@@ -76,12 +81,52 @@ pub(super) async fn reject(args: &RejectArgs, session: &Session, ui: &Ui) -> Res
     let patient = patient(session)?;
     let sheets = read_sheets(&args.cosignatures)?;
     let inbox = waiting(ui, "read the inbox", patient.inbox()).await?;
-    let mut lines = Vec::new();
-    for (proposal, indexes) in choose(&args.proposals, &args.only, inbox)? {
-        let choice = Choice { proposal, accepted: Vec::new(), rejected: indexes };
-        lines.push(answer(choice, &sheets, &patient, session, ui).await?);
+    let chosen = choose(&args.proposals, &args.only, inbox)?;
+    let bare = chosen.iter().find(|(proposal, _)| !has_sheet(proposal, &sheets));
+    if let Some((proposal, _)) = bare {
+        let proposal = proposal.event.proposal.to_string();
+        return Err(AskError::NoSheet { proposal }.into());
     }
-    print(lines, ui)
+    let choice = |(proposal, rejected)| Choice { proposal, accepted: Vec::new(), rejected };
+    answer_all(chosen.into_iter().map(choice).collect(), &sheets, &patient, session, ui).await
+}
+
+/// Whether what the contract asks for beside the patient's answer is there.
+fn has_sheet(proposal: &Proposal, sheets: &BTreeMap<ProposalId, CosignSheet>) -> bool {
+    proposal.event.policy.is_zero() || sheets.contains_key(&proposal.event.proposal)
+}
+
+/// Signs and sends the answers, and tells what was answered also if one of them fails.
+async fn answer_all(
+    choices: Vec<Choice>,
+    sheets: &BTreeMap<ProposalId, CosignSheet>,
+    patient: &Patient,
+    session: &Session,
+    ui: &Ui,
+) -> Result<(), CliError> {
+    let count = choices.len();
+    if count > 1 {
+        let documents: usize =
+            choices.iter().map(|choice| choice.accepted.len() + choice.rejected.len()).sum();
+        let covers = format!("Answer {count} proposals with {documents} documents");
+        let asked = session.asking().allow_next(count, "Settlement", &covers);
+        asked.map_err(|error| cannot("answer the proposals")(error.into()))?;
+    }
+    let (mut lines, mut failed) = (Vec::new(), None);
+    for choice in choices {
+        match answer(choice, sheets, patient, session, ui).await {
+            Ok(line) => lines.push(line),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    // An error alone has nothing on stdout.
+    if failed.is_none() || !lines.is_empty() {
+        print(lines, ui)?;
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// The named proposals with the documents in question: those that have no answer yet.

@@ -11,9 +11,9 @@ use super::policy;
 use crate::{
     args::CosignArgs,
     asked::{AskError, pick},
+    code::{Code, Kind},
     commands::shown::{Party, cannot, sending, waiting},
     error::CliError,
-    line::{self, Kind},
     outfile,
     session::Session,
     table::row,
@@ -115,8 +115,8 @@ async fn sign(sheet: &mut CosignSheet, session: &Session, ui: &Ui) -> Result<(),
 pub(super) fn read_sheets(given: &[String]) -> Result<BTreeMap<ProposalId, CosignSheet>, CliError> {
     let mut sheets: BTreeMap<ProposalId, CosignSheet> = BTreeMap::new();
     for text in given {
-        for bytes in line::read_all(text, Kind::Cosignature)? {
-            let sheet = CosignSheet::decode(&bytes).map_err(cannot("read the sheet"))?;
+        for code in Code::read_all(text, &[Kind::Cosignature])? {
+            let sheet = CosignSheet::decode(&code.bytes).map_err(cannot("read the sheet"))?;
             match sheets.get_mut(&sheet.proposal()) {
                 Some(known) => known.merge(sheet).map_err(cannot("join the sheets"))?,
                 None => {
@@ -129,7 +129,7 @@ pub(super) fn read_sheets(given: &[String]) -> Result<BTreeMap<ProposalId, Cosig
 }
 
 pub(super) fn encoded(sheet: &CosignSheet) -> String {
-    line::encode(Kind::Cosignature, &sheet.encode())
+    Code::new(Kind::Cosignature, sheet.encode()).to_string()
 }
 
 /// Sheets are not secret, but they go nowhere by themselves either.
