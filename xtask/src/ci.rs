@@ -46,6 +46,9 @@ const STEPS: &[Step] = &[
             command.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"),
         )
     }),
+    step("features", 10, |shop| {
+        shop.cargo(&["check", "--package", "galen-cli", "--features", "hardware"])
+    }),
     step("xtask", 5, |shop| shop.cargo(&["test", "--manifest-path", "xtask/Cargo.toml"])),
     step("test", 40, |shop| shop.cargo(&["test", "--workspace"])),
     step("rust-oracles", 20, |shop| {
@@ -59,6 +62,8 @@ const STEPS: &[Step] = &[
         let bundle = bundle.to_str().ok_or_eyre("a path that is not UTF-8")?;
         shop.demo(&["--bundle", bundle], 60.0)
     }),
+    // geth is built from source the first time: about 5 minutes, once.
+    step("nodes", 15, |shop| shop.run(&mut shop.command("scripts/nodes"))),
     step("walkthrough", 2, |shop| shop.run(shop.command("scripts/walkthrough").arg("selftest"))),
     step("forge-build", 15, |shop| {
         // A warning fails, and so does a contract that is too large to be deployed.
@@ -181,8 +186,10 @@ impl Shop<'_> {
         command.arg("--kill-after=10").arg(left.to_string()).arg(program);
         command.current_dir(self.root).stdin(Stdio::null());
         self.tools.apply(&mut command);
-        // The real node and wallet are there, so a test that skips them has failed.
-        command.env("GALEN_REQUIRE_ANVIL", "1").env("GALEN_REQUIRE_CAST", "1");
+        // The real node, wallet and Safe are there, so a test that skips them has failed.
+        for name in ["ANVIL", "CAST", "SAFE"] {
+            command.env(format!("GALEN_REQUIRE_{name}"), "1");
+        }
         // `cargo run` describes this package to its children; another cargo must not take it for its own.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();

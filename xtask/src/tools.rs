@@ -61,6 +61,7 @@ impl Tools {
             .env("FOUNDRY_DISABLE_NIGHTLY_WARNING", "1")
             .env("GALEN_ANVIL", self.program("anvil"))
             .env("GALEN_CAST", self.program("cast"))
-            .env("GALEN_PYTHON", self.python());
+            .env("GALEN_PYTHON", self.python())
+            .env("GALEN_SAFE", self.cache.join("node_modules/@safe-global/safe-contracts"));
     }
 }
