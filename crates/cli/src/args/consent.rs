@@ -90,7 +90,7 @@ pub(crate) struct ConsentRevokeAllArgs {}
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  galen consent list\n  \
     galen consent list --json | jq '.consents[] | select(.uses == 0)'\n\n\
-    Text output, separated by tabs: consent id, `live`, `expired`, `future` or `unknown`, reader, \
+    Text output, separated by tabs: consent id, `live`, `expired`, `not-yet` or `unknown`, reader, \
     categories, purposes, start, end, uses, time of the last use or `never`, final or not. \
     `unknown` is a consent whose terms this profile does not have.")]
 pub(crate) struct ConsentListArgs {}

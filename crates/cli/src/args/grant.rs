@@ -23,6 +23,6 @@ pub(crate) struct GrantAddArgs {
 /// List what you were granted.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  galen grant list\n\n\
-    Text output, separated by tabs: consent id, `live`, `expired`, `future` or `revoked`, patient, \
+    Text output, separated by tabs: consent id, `live`, `expired`, `not-yet` or `revoked`, patient, \
     categories, purposes, start, end, own reads.")]
 pub(crate) struct GrantListArgs {}

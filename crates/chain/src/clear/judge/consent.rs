@@ -330,7 +330,7 @@ pub(super) fn access(m: &typed::Access, view: &View<'_>) -> Result<Verdict, Sign
     }
     let emergency = matches!(purpose, Purpose::EmergencyTreatment | Purpose::BreakTheGlass);
     if terms.is_network() && emergency {
-        verdict.warn(danger("break_glass", "This breaks the glass: the patient is told at once."));
+        verdict.warn(danger("break_glass", "This breaks the glass: every audit shows it first."));
     }
     verdict.sentence = Some(format!(
         "Log a read of {} of {} by {} for {}.",
