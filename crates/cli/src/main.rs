@@ -1,7 +1,5 @@
 //! The program `galen`: parses arguments, calls the SDK, prints.
 
-#![allow(dead_code, reason = "what the commands for people share is here before all of them are")]
-
 mod args;
 mod asked;
 mod book;

@@ -1,12 +1,14 @@
 //! A profile at work: settings resolved, secrets unlocked, the right contract on the right chain.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
 use alloy_primitives::{Address, Bytes};
 use galen_chain::{Account, Fees, Payer, Queue, RelayOptions, Waiting};
 use galen_crypto::RootSeed;
-use galen_fhir::Category;
-use galen_index::{Confirmed, HistoryOptions};
+use galen_index::{HistoryOptions, Progress};
 use galen_sdk::{Card, Galen, Grantee, Identity, Organization, Patient, Role};
 use galen_storage::Storage;
 use galen_types::KeyBundleId;
@@ -17,7 +19,7 @@ use crate::{
     connect,
     contacts::unix_now,
     error::CliError,
-    home::{Name, ProfileDir},
+    home::ProfileDir,
     networks::Network,
     settings::{Settings, StoreSpec},
     signing::{Asking, Known},
@@ -30,7 +32,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Session {
     settings: Settings,
-    network_name: Name,
     network: Network,
     role: Role,
     name: String,
@@ -84,13 +85,12 @@ impl Session {
             mode: network.history,
             directory: Some(settings.home.value.cache()),
             finality: network.finality,
-            progress: None,
+            progress: Some(progress(ui)),
         };
         let galen = Galen::with_history(ledger, storage, history);
         let (role, name, ui) = (profile.role, profile.name, ui.clone());
         Ok(Self {
             settings,
-            network_name,
             network,
             role,
             name,
@@ -114,11 +114,6 @@ impl Session {
         &self.payer
     }
 
-    /// Every setting and where it came from.
-    pub(crate) const fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// The network: ledger, content store, history.
     pub(crate) const fn galen(&self) -> &Galen {
         &self.galen
@@ -139,10 +134,6 @@ impl Session {
         self.galen.grantee(self.identity.clone())
     }
 
-    pub(crate) const fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
     pub(crate) const fn role(&self) -> Role {
         self.role
     }
@@ -154,10 +145,6 @@ impl Session {
 
     pub(crate) const fn network(&self) -> &Network {
         &self.network
-    }
-
-    pub(crate) const fn network_name(&self) -> &Name {
-        &self.network_name
     }
 
     /// The profile's folder, for journals.
@@ -281,29 +268,6 @@ impl Session {
         }
         self.book().contact(id).map_or_else(|| short(id), |contact| contact.alias.clone())
     }
-
-    /// Whether a block can still go away, as of the newest block.
-    pub(crate) async fn finality_of(&self, block: u64) -> Result<Confirmed, CliError> {
-        let failed = |source| CliError::Sdk { doing: "read the history", source };
-        self.galen.with_view(|view| view.confirmed(block)).await.map_err(failed)
-    }
-}
-
-/// Categories by the names that `galen fhir check` prints.
-pub(crate) fn parse_categories(names: &[String]) -> Result<Vec<Category>, CliError> {
-    let mut categories = names
-        .iter()
-        .map(|name| {
-            name.parse().map_err(|_| {
-                let known: Vec<_> = Category::ALL.iter().map(|category| category.name()).collect();
-                let text = format!("{} is not a category", name.escape_debug());
-                CliError::invalid(text, format!("a category is one of: {}", known.join(", ")))
-            })
-        })
-        .collect::<Result<Vec<Category>, CliError>>()?;
-    categories.sort_unstable_by_key(|category| category.index());
-    categories.dedup();
-    Ok(categories)
 }
 
 /// `0x1234…abcd`.
@@ -351,6 +315,19 @@ pub(crate) fn wallet_payer(
     let ceiling = u128::from(max_fee_gwei) * 1_000_000_000;
     let fees = Fees { ceiling, deadline: settings.timeout.value, ..Fees::default() };
     Ok(telling(Payer::wallet(node.clone(), account.clone(), Some(queue), fees), ui))
+}
+
+/// Says how far a long read of the history is: after two seconds, and then as often.
+fn progress(ui: &Ui) -> Progress {
+    const INTERVAL: Duration = Duration::from_secs(2);
+    let (ui, told) = (ui.clone(), Mutex::new(Instant::now()));
+    Progress::new(move |done, total| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= INTERVAL && done < total {
+            *told = Instant::now();
+            ui.status(&format!("Reading the history: {done} of {total} blocks."));
+        }
+    })
 }
 
 /// Says what it waits for.
