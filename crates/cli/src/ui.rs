@@ -5,6 +5,7 @@ use std::{
     error::Error,
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal, Read, Write},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -24,11 +25,24 @@ pub(crate) struct Ui {
     json: bool,
     quiet: bool,
     yes: bool,
+    /// What moves at the bottom of the terminal, if anything does.
+    bar: Arc<Mutex<ProgressBar>>,
 }
 
 impl Ui {
-    pub(crate) const fn new(json: bool, quiet: bool, yes: bool) -> Self {
-        Self { json, quiet, yes }
+    pub(crate) fn new(json: bool, quiet: bool, yes: bool) -> Self {
+        Self { json, quiet, yes, bar: Arc::new(Mutex::new(ProgressBar::hidden())) }
+    }
+
+    /// Speaks or asks while nothing moves on the terminal.
+    fn apart<T>(&self, speak: impl FnOnce() -> T) -> T {
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if bar.is_finished() { speak() } else { bar.suspend(speak) }
+    }
+
+    fn moving(&self, bar: ProgressBar) -> ProgressBar {
+        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar.clone();
+        bar
     }
 
     /// Whether the result is JSON.
@@ -56,18 +70,18 @@ impl Ui {
     /// What is going on; on stderr, not with `--quiet`.
     pub(crate) fn status(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            self.apart(|| eprintln!("{text}"));
         }
     }
 
     /// What must be seen before the answer to a question; on stderr, also with `--quiet`.
     pub(crate) fn show(&self, text: &str) {
-        eprintln!("{text}");
+        self.apart(|| eprintln!("{text}"));
     }
 
     /// Something is not as it should be; on stderr, also with `--quiet`.
     pub(crate) fn warn(&self, text: &str) {
-        eprintln!("warning: {text}");
+        self.apart(|| eprintln!("warning: {text}"));
     }
 
     /// Whether there is a person at a terminal who can be asked.
@@ -95,7 +109,7 @@ impl Ui {
 
     /// What must not be overlooked; red where there is color.
     pub(crate) fn show_alarm(&self, text: &str) {
-        eprintln!("\x1b[1;31m{text}\x1b[0m");
+        self.apart(|| eprintln!("\x1b[1;31m{text}\x1b[0m"));
     }
 
     /// As [`Ui::confirm`]; an answer of no is an error.
@@ -130,8 +144,11 @@ impl Ui {
                 "use --password-file for a password, or run it at a terminal",
             ));
         }
-        eprint!("{what}: ");
-        Ok(Zeroizing::new(rpassword::read_password()?))
+        let read = self.apart(|| {
+            eprint!("{what}: ");
+            rpassword::read_password()
+        });
+        Ok(Zeroizing::new(read?))
     }
 
     fn prompt(&self, text: &str, help: &str) -> Result<String, CliError> {
@@ -142,10 +159,12 @@ impl Ui {
                 format!("\"{question}\" needs an answer, and there is no terminal to ask at");
             return Err(CliError::declined(text, help));
         }
-        eprint!("{text}");
         let mut answer = String::new();
         let mut terminal = BufReader::new(terminal()?).take(MAX_ANSWER_LEN);
-        terminal.read_line(&mut answer)?;
+        self.apart(|| {
+            eprint!("{text}");
+            terminal.read_line(&mut answer)
+        })?;
         Ok(answer)
     }
 
@@ -167,9 +186,9 @@ impl Ui {
         if self.quiet || plain || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {msg} {eta}")
+        let style = ProgressStyle::with_template("{prefix} {bar:16} {pos}/{len} {eta} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::new(total).with_style(style).with_prefix(what)
+        self.moving(ProgressBar::new(total).with_style(style).with_prefix(what))
     }
 
     /// A spinner for work of unknown length; only on a terminal.
@@ -182,7 +201,7 @@ impl Ui {
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = ProgressBar::new_spinner().with_style(style).with_message(what);
         bar.enable_steady_tick(Duration::from_millis(120));
-        bar
+        self.moving(bar)
     }
 
     /// An error with its causes and what to do; one JSON object with `--json`.

@@ -8,7 +8,9 @@ mod world;
 
 use std::{
     collections::BTreeMap,
+    ops::Deref,
     process::Stdio,
+    sync::{PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, Instant},
 };
 
@@ -47,8 +49,30 @@ struct Cast {
     ledger: (Address, u64),
 }
 
+/// Held to write by the test that measures time, so that no other runs beside it.
+static TIME: RwLock<()> = RwLock::new(());
+
+/// People who know each other, while nobody measures time.
+struct Meeting {
+    cast: Cast,
+    _time: RwLockReadGuard<'static, ()>,
+}
+
+impl Deref for Meeting {
+    type Target = Cast;
+
+    fn deref(&self) -> &Cast {
+        &self.cast
+    }
+}
+
 impl Cast {
-    fn meet() -> Self {
+    fn meet() -> Meeting {
+        let time = TIME.read().unwrap_or_else(PoisonError::into_inner);
+        Meeting { cast: Self::gather(), _time: time }
+    }
+
+    fn gather() -> Self {
         let world = World::start();
         let hospital = world.person("hospital", "organization", None);
         let physician = world.person("physician", "organization", None);
@@ -530,26 +554,28 @@ fn journal_lines(folder: &std::path::Path) -> usize {
     entries.map(|entry| lines(entry.unwrap().path())).sum()
 }
 
-/// A chart with ten thousand events is listed in two seconds, without a server. Debug builds get there
-/// only with the history that an earlier command has kept; the first look is bounded, too.
+/// A chart with ten thousand events is listed in two seconds, without a server.
 #[test]
 fn ten_thousand_events_are_listed_in_two_seconds() {
     const EVENTS: usize = 10_000;
-    let cast = Cast::meet();
+    // A debug build needs about five times as long for its own part of the work.
+    let limit = Duration::from_secs(if cfg!(debug_assertions) { 4 } else { 2 });
+    let _alone = TIME.write().unwrap_or_else(PoisonError::into_inner);
+    let cast = Cast::gather();
     let patient = format!("{:#x}", crowded_chart(&cast, EVENTS));
     let look = || {
         let started = Instant::now();
-        let audit = cast.hospital.json(&["audit", "--patient", &patient]);
+        let said = cast.hospital.ok(&["audit", "--patient", &patient, "--json"]);
         let elapsed = started.elapsed();
+        let audit: Value = serde_json::from_str(&said.stdout).unwrap();
         assert!(items(&audit, "/entries").len() >= EVENTS);
         assert_eq!(audit["complete"], true);
         elapsed
     };
     let first = look();
-    assert!(first < Duration::from_secs(20), "the first look takes {first:?}");
-    // The other tests run beside this one: the best of a few looks tells what the program needs.
-    let best = (0..5).map(|_| look()).min().unwrap();
-    assert!(best < Duration::from_secs(2), "a later look takes {best:?}");
+    assert!(first < 5 * limit, "the first look takes {first:?}");
+    let later = look();
+    assert!(later < limit, "the second look takes {later:?}");
 }
 
 /// A patient whose records were read that often, made by the SDK: a command for each would take minutes.

@@ -191,7 +191,7 @@ fn proof(report: &AuditReport) -> String {
         }
     };
     format!(
-        "complete: {head_entries} settlements, accesses, reseals and rotations fold to the chart's \
+        "complete: {head_entries} entries (settlements, accesses, reseals, rotations) fold to the chart's \
         head on chain, {head}; the consents give the root on chain; {rest}. Refused attempts leave no \
         event."
     )

@@ -219,12 +219,15 @@ pub(crate) async fn waiting<T>(
     done.map_err(cannot(doing))
 }
 
-/// Waits for `work` that signs and sends. Says so before, since a spinner would run over the question.
+/// Waits for `work` that signs and sends, and says so before the person is asked.
 pub(crate) async fn sending<T>(
     ui: &Ui,
     doing: &'static str,
     work: impl Future<Output = Result<T, galen_sdk::Error>>,
 ) -> Result<T, CliError> {
     ui.status(&format!("signing and sending: {doing}"));
-    work.await.map_err(cannot(doing))
+    let spinner = ui.spinner(doing);
+    let done = work.await;
+    spinner.finish_and_clear();
+    done.map_err(cannot(doing))
 }
