@@ -2,6 +2,7 @@
 
 use std::io;
 
+use galen_chain::{ChainError, SignError};
 use galen_types::ErrorKind;
 
 /// A command failed. The text is safe to show: it never holds health data or a secret.
@@ -153,15 +154,55 @@ impl CliError {
                 "mend the document where the path and byte point; `galen fhir check` checks it again"
             }
             Self::Empty { .. } => "choose a resource, or a Bundle with at least one entry",
-            Self::Sdk { .. } | Self::Chain { .. } | Self::Crypto { .. } | Self::Storage { .. } => {
-                help_for(self.kind())
-            }
+            Self::Chain { source, .. }
+            | Self::Sdk { source: galen_sdk::Error::Chain(source), .. } => help_for_chain(source),
+            Self::Sdk { source: galen_sdk::Error::Sign(error), .. } => help_for_signature(error),
+            Self::Sdk { .. } | Self::Crypto { .. } | Self::Storage { .. } => help_for(self.kind()),
             Self::Devchain(_) => "check disk space and permissions, then try again",
             Self::Output(_) => "check where the output goes",
             Self::Demo(_) => {
                 "this is a bug in Galen: report it with the command, not with the input"
             }
         }
+    }
+}
+
+/// What to do where the kind alone does not say it.
+fn help_for_chain(error: &ChainError) -> &'static str {
+    match error {
+        ChainError::Refused { reason } if reason.to_lowercase().contains("funds") => {
+            "give the paying wallet coins (`galen dev fund` on a development chain), or let a relay pay with --relay"
+        }
+        ChainError::Refused { .. } => {
+            "nothing was sent; `galen doctor` looks at node, wallet and queue"
+        }
+        ChainError::FeeCeiling { .. } => {
+            "wait until gas is cheaper, or raise it: `galen network add NAME --max-fee-gwei N`"
+        }
+        ChainError::NotMined { .. } => {
+            "it is kept and sent on by the next command of this wallet; `galen doctor` shows what waits"
+        }
+        ChainError::Displaced { .. } => {
+            "give the command again, and use this wallet with nothing but Galen"
+        }
+        ChainError::PlainHttp { .. } => "use an https address",
+        ChainError::OtherChain { .. } => {
+            "choose a node of the network's chain, or another --network"
+        }
+        ChainError::NoFinalBlock => {
+            "set when a block is final: `galen network add NAME --finality instant`, or a number of blocks"
+        }
+        ChainError::Sign(error) => help_for_signature(error),
+        error => help_for(error.kind()),
+    }
+}
+
+const fn help_for_signature(error: &SignError) -> &'static str {
+    match error {
+        SignError::Refused(_) => {
+            "nothing was signed: what was asked for does not add up with what this profile and the chain know"
+        }
+        error => help_for(error.kind()),
     }
 }
 
@@ -177,8 +218,9 @@ const fn help_for(kind: ErrorKind) -> &'static str {
             "do not go on: somebody gave other bytes than they should; try another node or store"
         }
         ErrorKind::Declined => "nothing was signed; run the command again to be asked again",
-        ErrorKind::Invalid | ErrorKind::Internal => {
-            "run again with the same input and report it if it repeats"
+        ErrorKind::Invalid => "check what was asked for; --help has examples",
+        ErrorKind::Internal => {
+            "this is a bug in Galen: report it with the command, not with the input"
         }
     }
 }

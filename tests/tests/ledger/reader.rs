@@ -442,3 +442,64 @@ impl Service<RequestPacket> for Narrow {
         })
     }
 }
+
+/// A read that is given up half way, as by a deadline, skips nothing when it is taken up again.
+#[tokio::test]
+async fn a_dropped_read_skips_nothing() {
+    let stage = eventful().await;
+    let provider = ProviderBuilder::default()
+        .connect_client(RpcClient::new(Waiting(stage.chain.clone(), Arc::default()), true))
+        .erased();
+    let ledger = Ledger::connect(provider, stage.id().contract, stage.deployed_in).await.unwrap();
+    for mode in [HistoryMode::Blocks, HistoryMode::Logs] {
+        let mut dropped = 0;
+        loop {
+            let mut view = open(&ledger, mode);
+            let mut polls = 0;
+            let mut sync = Box::pin(view.sync());
+            let cut = std::future::poll_fn(|context| {
+                polls += 1;
+                if polls > dropped + 1 {
+                    return Poll::Ready(true);
+                }
+                sync.as_mut().poll(context).map(|result| result.is_err())
+            })
+            .await;
+            drop(sync);
+            view.sync().await.unwrap();
+            assert_eq!(view.events().len(), 6, "{mode}: dropped after {dropped} polls");
+            if !cut {
+                break;
+            }
+            dropped += 1;
+        }
+        assert!(dropped > 4, "{mode}: {dropped}");
+    }
+}
+
+/// A node that takes its time, for every answer another.
+#[derive(Clone)]
+struct Waiting(DevChain, Arc<Mutex<usize>>);
+
+impl Service<RequestPacket> for Waiting {
+    type Response = ResponsePacket;
+    type Error = TransportError;
+    type Future = TransportFut<'static>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, packet: RequestPacket) -> Self::Future {
+        let mut chain = self.0.clone();
+        let mut asked = self.1.lock().unwrap();
+        *asked += 1;
+        let turns = 1 + *asked % 5;
+        Box::pin(async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            chain.call(packet).await
+        })
+    }
+}
