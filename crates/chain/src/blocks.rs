@@ -235,7 +235,8 @@ impl BlockReader {
     }
 
     /// Reads on, at most to block `until` and at most one batch; `None` if there is nothing to read.
-    /// What was verified before an error is returned; the error comes again with the next call.
+    /// What was verified before an error is returned; the error comes again with the next call. Dropped
+    /// before it is done, it has done nothing.
     ///
     /// # Errors
     ///
@@ -244,10 +245,13 @@ impl BlockReader {
         if self.next > until {
             return Ok(None);
         }
-        match self.mode {
-            HistoryMode::Blocks => self.read_blocks(until).await,
-            HistoryMode::Logs => self.read_ranges(until).await,
-        }
+        let mut ahead = self.clone();
+        let result = match self.mode {
+            HistoryMode::Blocks => ahead.read_blocks(until).await,
+            HistoryMode::Logs => ahead.read_ranges(until).await,
+        };
+        *self = ahead;
+        result
     }
 
     async fn read_blocks(&mut self, until: u64) -> Result<Option<Batch>, ChainError> {
