@@ -47,7 +47,8 @@ const STEPS: &[Step] = &[
         )
     }),
     step("features", 10, |shop| {
-        shop.cargo(&["check", "--package", "galen-cli", "--features", "hardware"])
+        let hardware = ["--workspace", "--all-targets", "--features", "galen-cli/hardware"];
+        shop.cargo(&[&["clippy"][..], &hardware, &["--", "-D", "warnings"]].concat())
     }),
     step("xtask", 5, |shop| shop.cargo(&["test", "--manifest-path", "xtask/Cargo.toml"])),
     step("test", 40, |shop| shop.cargo(&["test", "--workspace"])),
