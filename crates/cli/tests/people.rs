@@ -325,7 +325,8 @@ fn too_late_and_not_a_member(cast: &Cast, problems: &str) {
 fn ask(cast: &Cast) {
     let (patient, physician) = (&cast.patient, &cast.physician);
     let send = ["request", "send", "--to", "anna", "--purpose", "TREAT", "--for", "12h"];
-    physician.ok(&[&send[..], &["--category", "problems", "--message", "for Monday"]].concat());
+    let monday = cast.world.write("for-anna.txt", "for Monday\n");
+    physician.ok(&[&send[..], &["--category", "problems", "--message-file", &monday]].concat());
     physician.ok(&[&send[..], &["--category", "genetics"]].concat());
     cast.insurer.fails(2, "organization", &[&send[..], &["--category", "billing"]].concat());
     let asked = patient.json(&["request", "list"]);
@@ -358,7 +359,8 @@ fn ask(cast: &Cast) {
 
 fn retract(cast: &Cast, billing: &str) {
     let (hospital, patient) = (&cast.hospital, &cast.patient);
-    hospital.ok(&["record", "retract", billing, "--to", "anna", "--reason", "another patient"]);
+    let why = cast.world.write("why.txt", "another patient\n");
+    hospital.ok(&["record", "retract", billing, "--to", "anna", "--reason-file", &why]);
     let id = at(&patient.json(&["record", "inbox"]), "/proposals/0/id").to_owned();
     patient.ok(&["record", "reject", &id]);
     let list = patient.json(&["record", "list", "--state", "disowned"]);
@@ -419,7 +421,7 @@ const WRONG: [(&str, i32, &str, &str); 19] = [
         "record propose --to anna INPUT --cosigner NOBODY --cosigner NOBODY",
     ),
     ("hospital", 2, "threshold", "record propose --to anna INPUT --cosigner NOBODY --threshold 2"),
-    ("hospital", 3, "no record", "record retract 0x12345678 --to anna --reason x"),
+    ("hospital", 3, "no record", "record retract 0x12345678 --to anna --reason-file INPUT"),
     ("hospital", 2, "2 documents", "record amend RECORD INPUT --to anna"),
     ("insurer", 2, "this is a card", "grant add galen:card:AAAA"),
     ("insurer", 5, "", "grant add galen:grant:AAAA"),

@@ -206,7 +206,8 @@ pub(crate) struct AmendArgs {
 ///
 /// The patient may refuse; then the record is shown as disowned.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  galen record retract 0x91b03c7e --to anna\n\n\
+#[command(after_help = "Examples:\n  galen record retract 0x91b03c7e --to anna\n  \
+    galen record retract 0x91b03c7e --to anna --reason-file why.txt\n\n\
     Text output as of `galen record propose`.")]
 pub(crate) struct RetractArgs {
     /// The record.
@@ -215,9 +216,9 @@ pub(crate) struct RetractArgs {
     /// The patient.
     #[arg(long, value_name = "PATIENT")]
     pub(crate) to: String,
-    /// Why, sealed to the patient. Other programs of this machine can see it while the command runs.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: String,
+    /// File that says why, sealed to the patient; `-` is standard input. Without it, it is asked.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reason_file: Option<PathBuf>,
     /// Cosigners, as of the version before.
     #[arg(long = "cosigner", value_name = "ID")]
     pub(crate) cosigners: Vec<String>,

@@ -22,7 +22,7 @@ pub(crate) enum RequestCommand {
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["category", "preset"]))]
 #[command(after_help = "Examples:\n  \
     galen request send --to anna --category laboratory --purpose TREAT --for 30d \
-    --message 'for your visit on Monday'\n\n\
+    --message-file for-anna.txt\n\n\
     Only the patient can read what you ask for; that you ask, and for which purposes, is public. \
     Text output, separated by tabs: patient, categories, purposes, seconds, transaction, final or not.")]
 pub(crate) struct RequestSendArgs {
@@ -41,9 +41,9 @@ pub(crate) struct RequestSendArgs {
     /// For how long, for example 12h, 30d, 1y.
     #[arg(long = "for", id = "lasts", value_name = "TIME")]
     pub(crate) lasts: Lifetime,
-    /// A sentence for the patient.
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub(crate) message: String,
+    /// File with a sentence for the patient, sealed to them; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) message_file: Option<PathBuf>,
 }
 
 /// List the requests that organizations sent to you.

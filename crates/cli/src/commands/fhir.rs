@@ -123,6 +123,16 @@ pub(crate) fn read_input(path: &Path) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
+/// A few words for somebody, from a file or standard input. They may be about health, so that no argument
+/// holds them: other programs of the machine can see those, and a shell keeps them.
+pub(crate) fn short_text(path: &Path) -> Result<String, CliError> {
+    let text = String::from_utf8(read_input(path)?).map_err(|_| {
+        let text = format!("{} is not UTF-8 text", path.display());
+        CliError::invalid(text, "write the words to a plain text file")
+    })?;
+    Ok(text.trim().to_owned())
+}
+
 impl FileReport {
     fn text(&self) -> Vec<String> {
         let file = &self.file;

@@ -12,6 +12,7 @@ use crate::{
     asked::{AskError, pick},
     commands::{
         consent::{Wish, give, known},
+        fhir::short_text,
         shown::{
             Horizon, Landed, Moment, Party, cannot, category, indexes, landed, organization,
             patient, purposes, sending, waiting,
@@ -55,7 +56,8 @@ async fn send(args: &RequestSendArgs, session: &Session, ui: &Ui) -> Result<(), 
     let asked: PurposeSet = args.purpose.iter().copied().collect();
     let lifetime = args.lasts.seconds();
     let names = categories.iter().map(|index| category(*index)).collect();
-    let question = Question { categories, lifetime, message: args.message.clone() };
+    let message = args.message_file.as_deref().map(short_text).transpose()?.unwrap_or_default();
+    let question = Question { categories, lifetime, message };
     let work = organization.request(to, asked, &question);
     let requested = sending(ui, "ask the patient", work).await?;
     let answer = Sent {

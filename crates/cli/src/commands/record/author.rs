@@ -15,7 +15,7 @@ use crate::{
     args::{AmendArgs, RetractArgs, WithdrawArgs},
     asked::{AskError, pick},
     commands::{
-        fhir::read_input,
+        fhir::{read_input, short_text},
         shown::{Landed, Party, landed, organization, sending, waiting},
     },
     error::CliError,
@@ -57,7 +57,11 @@ pub(super) async fn retract(
     let record = own_record(&args.record, patient, session, ui).await?;
     let contact = contact(session, &organization, patient).await?;
     let policy = policy(session, patient, &args.cosigners, args.threshold)?;
-    let work = organization.retract(&contact, record, &args.reason, &policy);
+    let reason = match &args.reason_file {
+        Some(path) => short_text(path)?,
+        None => ui.ask("Why (sealed to the patient)", None, "--reason-file")?,
+    };
+    let work = organization.retract(&contact, record, &reason, &policy);
     let announced = sending(ui, "propose the retraction", work).await?;
     print(&organization, announced, patient, &policy, session, ui).await
 }
