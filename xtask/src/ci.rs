@@ -117,17 +117,25 @@ pub(crate) struct Selection {
     list: bool,
     only: Vec<String>,
     skip: Vec<String>,
+    /// The longest that all steps together may take.
+    limit: Option<Duration>,
 }
 
 impl Selection {
-    /// Reads `--list`, `--only NAME` and `--skip NAME`; a name that is no step is an error.
+    /// Reads `--list`, `--minutes N`, `--only NAME` and `--skip NAME`; a name that is no step is an error.
     pub(crate) fn parse(args: &[&str]) -> Result<Self> {
-        let mut selection = Self { list: false, only: Vec::new(), skip: Vec::new() };
+        let mut selection = Self { list: false, only: Vec::new(), skip: Vec::new(), limit: None };
         let mut args = args.iter();
         while let Some(&flag) = args.next() {
             let names = match flag {
                 "--list" => {
                     selection.list = true;
+                    continue;
+                }
+                "--minutes" => {
+                    let minutes = args.next().ok_or_eyre("ci: --minutes needs a number")?;
+                    let minutes: u32 = minutes.parse().wrap_err("ci: --minutes needs a number")?;
+                    selection.limit = Some(Duration::from_secs(60 * u64::from(minutes)));
                     continue;
                 }
                 "--only" => &mut selection.only,
@@ -158,10 +166,12 @@ pub(crate) fn run(root: &Path, selection: &Selection) -> Result<()> {
     let tools = Tools::install(root)?;
     let mut table = String::new();
     let mut failed = 0_usize;
+    let last = selection.limit.map(|limit| Instant::now() + limit);
     for step in steps {
         println!("==> {}", step.name);
         let start = Instant::now();
-        let result = (step.run)(&Shop { root, tools: &tools, end: start + step.limit });
+        let end = last.map_or(start + step.limit, |last| last.min(start + step.limit));
+        let result = (step.run)(&Shop { root, tools: &tools, end });
         let seconds = start.elapsed().as_secs_f64();
         let verdict = match result {
             Ok(()) => "ok".to_owned(),
@@ -294,7 +304,9 @@ mod tests {
 
     #[test]
     fn selection_refuses_what_it_does_not_know() {
-        for args in [&["--only", "nope"][..], &["--only"], &["doc"], &["--skip", ""]] {
+        for args in
+            [&["--only", "nope"][..], &["--only"], &["doc"], &["--skip", ""], &["--minutes", "x"]]
+        {
             assert!(Selection::parse(args).is_err(), "{args:?}");
         }
     }

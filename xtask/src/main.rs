@@ -13,8 +13,9 @@ use eyre::{Result, bail};
 
 const USAGE: &str = "\
 cargo xtask abi [--check]       compile the contracts into abi/, or fail if abi/ is not what they compile to
-cargo xtask ci [--list] [--only NAME]... [--skip NAME]...
-                                run every check, or the named ones, or all but the named ones";
+cargo xtask ci [--list] [--only NAME]... [--skip NAME]... [--minutes N]
+                                run every check, or the named ones, or all but the named ones; what is not
+                                done in so many minutes has failed";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
