@@ -44,7 +44,7 @@ pub(crate) use self::{
     relay::RelayArgs,
     request::{RequestCommand, RequestGrantArgs, RequestRefuseArgs, RequestSendArgs},
     shell::{CompletionsArgs, ManArgs},
-    wallet::{BackupArgs, ImportWalletArgs, RestoreArgs, WalletCommand},
+    wallet::{BackupArgs, ImportWalletArgs, RestoreArgs, RotateArgs, WalletCommand},
 };
 
 /// Longest time that `--timeout` may ask for.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy_primitives::{Address, Bytes};
-use galen_chain::{Account, Fees, Payer, Queue, RelayOptions, Waiting};
+use galen_chain::{Account, Fees, Payer, Queue, RelayOptions, Sent, Waiting};
 use galen_crypto::RootSeed;
 use galen_index::{HistoryOptions, Progress};
 use galen_sdk::{Card, Galen, Grantee, Identity, Organization, Patient, Role};
@@ -117,6 +117,11 @@ impl Session {
     /// The network: ledger, content store, history.
     pub(crate) const fn galen(&self) -> &Galen {
         &self.galen
+    }
+
+    /// Hands the profile's id to another wallet, which signs too.
+    pub(crate) async fn rotate(&self, successor: &Account) -> Result<Sent, galen_sdk::Error> {
+        self.galen.rotate(&self.identity, successor).await
     }
 
     /// What the profile does as a patient.

@@ -215,6 +215,33 @@ fn no_secret_is_outside(place: &Place) {
     }
 }
 
+/// After a rotation the new wallet signs for the id, and the old one no more.
+#[test]
+fn a_rotation_hands_the_id_to_another_wallet() {
+    let place = Place::new();
+    let dev = Dev::start(&place);
+    let hospital = place.json("a", &["init", "--role", "organization", "--name", "St Anna"]);
+    dev.fund(&place, &hospital["id"]);
+    place.json("a", &["deploy", "--rpc-url", &dev.1, "--finality", "instant"]);
+    let second = place.json("a", &["wallet", "new", "second"]);
+    dev.fund(&place, &second["address"]);
+    place.fails("a", &["wallet", "rotate", "--to", "third"], 3, "there is no wallet third");
+    let rotated = place.json("a", &["wallet", "rotate", "--to", "second"]);
+    assert_eq!((&rotated["id"], &rotated["done"]), (&hospital["id"], &true.into()));
+    assert!(rotated["sent"]["transaction"].is_string());
+
+    // Cut off before the profile was written, the same command finishes.
+    let profile = place.path("a/profiles/default/profile.toml");
+    let before = fs::read_to_string(&profile).unwrap();
+    let old = before.replace("second", "default");
+    let old: Vec<&str> = old.lines().filter(|line| !line.starts_with("controller")).collect();
+    fs::write(&profile, old.join("\n")).unwrap();
+    place.fails("a", &["contact", "card", "--yes"], 5, "SignatureInvalid");
+    assert!(place.json("a", &["wallet", "rotate", "--to", "second"])["sent"].is_null());
+    assert_eq!(fs::read_to_string(&profile).unwrap(), before);
+    assert_eq!(place.json("a", &["contact", "card"])["id"], hospital["id"]);
+}
+
 #[test]
 fn passwords_are_strong_private_and_right() {
     let place = Place::new();

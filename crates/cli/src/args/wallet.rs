@@ -44,6 +44,23 @@ pub(crate) enum WalletCommand {
     /// For patients and readers this happens by itself after each change.
     #[command(after_help = "Examples:\n  galen wallet archive")]
     Archive,
+    /// Hand the profile's id to another wallet: the old one signs for it no more.
+    ///
+    /// Everything that the old wallet signed and that has not landed is void. The seed stays, and so does
+    /// everything that was sealed. With guardians set, the change waits as long as they said.
+    #[command(
+        after_help = "Examples:\n  galen wallet new second\n  galen wallet rotate --to second\n\n\
+        The wallet that pays must have coins, or a relay pays. If the command was cut off, give it again.\n\n\
+        Text output: id, `rotated` or `waiting`, wallet, its address; separated by tabs."
+    )]
+    Rotate(RotateArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RotateArgs {
+    /// Name of the new wallet.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to: String,
 }
 
 #[derive(Clone, Debug, clap::Args)]

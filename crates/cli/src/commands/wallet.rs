@@ -1,6 +1,7 @@
 //! `galen wallet`: keys, backups.
 
 mod backup;
+mod rotate;
 
 use std::{
     path::{Path, PathBuf},
@@ -41,6 +42,7 @@ pub(crate) fn run(
             sign(&Session::open(globals, ui).await?, ui, &line).await
         })?,
         WalletCommand::Archive => block_on(archive(globals, ui))?,
+        WalletCommand::Rotate(args) => return block_on(rotate::rotate(args, globals, ui)),
     }
     Ok(ExitCode::SUCCESS)
 }
