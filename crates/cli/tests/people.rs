@@ -3,6 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[allow(dead_code, reason = "shared with the tests that need all of it")]
 #[path = "people/world.rs"]
 mod world;
 

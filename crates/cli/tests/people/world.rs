@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,8 @@ pub(crate) const MNEMONIC: &str = "test test test test test test test test test 
 pub(crate) struct World {
     pub(crate) place: TempDir,
     pub(crate) url: String,
+    /// Where the system calls of everybody's commands are written, if they are.
+    pub(crate) traces: Option<PathBuf>,
     chain: Child,
 }
 
@@ -40,7 +43,7 @@ impl World {
         BufReader::new(chain.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap();
         let url = ready["url"].as_str().unwrap().to_owned();
-        Self { place, url, chain }
+        Self { place, url, traces: None, chain }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -68,6 +71,7 @@ impl World {
             password,
             store: format!("local:{}", self.path("store")),
             url: self.url.clone(),
+            traces: self.traces.clone(),
             id: Address::ZERO,
         };
         let mut args = vec!["init", "--role", role, "--name", name, "--no-publish"];
@@ -129,12 +133,16 @@ pub(crate) struct Person {
     pub(crate) password: PathBuf,
     pub(crate) store: String,
     pub(crate) url: String,
+    pub(crate) traces: Option<PathBuf>,
     pub(crate) id: Address,
 }
 
 impl Person {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_galen"));
+        let mut command = match &self.traces {
+            Some(traces) => traced(traces, env!("CARGO_BIN_EXE_galen")),
+            None => Command::new(env!("CARGO_BIN_EXE_galen")),
+        };
         for variable in ["ETH_RPC_URL", "ETH_PASSWORD", "GALEN_PROFILE", "GALEN_HOME"] {
             command.env_remove(variable);
         }
@@ -188,6 +196,20 @@ impl Person {
         assert!(object["help"].as_str().is_some_and(|help| !help.is_empty()), "{shown}");
         assert_eq!(machine.code, code, "{shown}");
     }
+}
+
+/// A program whose arguments, environment and writes go to a file in this folder, strings in hex.
+pub(crate) fn traced(traces: &Path, program: &str) -> Command {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "-qq", "-v", "-y", "-xx", "-s", "16777216", "-o"])
+        .arg(traces.join(number.to_string()))
+        .args(["-e", "signal=none", "-e"])
+        .arg("trace=execve,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg")
+        .arg(program);
+    command
 }
 
 fn said(output: Output) -> Said {
