@@ -107,8 +107,8 @@ impl Claim {
         let node = node(settings, &self.rpc_urls, Some(self.ledger.chain_id))?;
         let failed = |source| CliError::Chain { doing: "check the contract", source };
         let address: Address = self.ledger.contract;
-        let ledger = Ledger::connect(node.clone(), address, self.deployed_in).await;
-        let ledger = ledger.map_err(failed)?;
+        let ledger = Ledger::connect(node.clone(), address, self.deployed_in);
+        let ledger = ui.waiting("the node to answer", ledger).await.map_err(failed)?;
         let code_hash = ledger.code_hash().await.map_err(failed)?;
         if self.code_hash.is_some_and(|claimed| claimed != code_hash) {
             return Err(CliError::integrity(

@@ -8,6 +8,7 @@ mod commands;
 mod connect;
 mod contacts;
 mod error;
+mod hidden;
 mod home;
 mod networks;
 mod outfile;

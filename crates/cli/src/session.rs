@@ -77,7 +77,8 @@ impl Session {
 
         let urls = settings.rpc_urls.as_ref().map(|urls| urls.value.as_slice()).unwrap_or_default();
         let node = connect::node(&settings, urls, Some(network.chain_id))?;
-        let ledger = connect::ledger(&node, &network).await?;
+        let ledger = connect::ledger(&node, &network);
+        let ledger = ui.waiting("the node to answer", ledger).await?;
         let payer = payer(&settings, &network, &node, &account, ui)?;
         let ledger = ledger.with_payer(payer.clone());
         let storage = open_store(&settings.store.value).await?;
@@ -187,10 +188,15 @@ impl Session {
         Ok(true)
     }
 
-    /// The key bundle that the ledger names for this profile's id, if the store has it.
+    /// The key bundle that the ledger names for this profile's id, if the store has it. That of another seed is
+    /// refused: what is sealed to it would never open here.
     pub(crate) async fn published_bundle(&self) -> Result<Option<KeyBundleId>, CliError> {
         match self.galen.keys_of(self.id()).await {
-            Ok(bundle) => Ok(Some(bundle.id())),
+            Ok(bundle) if self.identity.is_of(&bundle) => Ok(Some(bundle.id())),
+            Ok(_) => Err(CliError::invalid(
+                "the ledger names keys of another seed for this id",
+                "bring the seed back: `galen wallet restore`, or `galen init --restore` in a new profile",
+            )),
             Err(galen_sdk::Error::NoKeys(_)) => Ok(None),
             Err(source) => Err(CliError::Sdk { doing: "look up the own keys", source }),
         }

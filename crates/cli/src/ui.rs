@@ -14,10 +14,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::error::CliError;
+use crate::{error::CliError, hidden};
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER_LEN: u64 = 4_096;
+
+/// Longest wait without a word.
+const SILENCE: Duration = Duration::from_millis(1_500);
 
 /// How the program speaks.
 #[derive(Clone, Debug)]
@@ -72,6 +75,16 @@ impl Ui {
         if !self.quiet {
             self.apart(|| eprintln!("{text}"));
         }
+    }
+
+    /// Waits for what is quick as a rule, and says for what if it is not.
+    pub(crate) async fn waiting<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(SILENCE) => self.status(&format!("Waiting for {what}.")),
+        }
+        work.await
     }
 
     /// What must be seen before the answer to a question; on stderr, also with `--quiet`.
@@ -146,9 +159,11 @@ impl Ui {
         }
         let read = self.apart(|| {
             eprint!("{what}: ");
-            rpassword::read_password()
+            let read = hidden::read_line(terminal()?);
+            eprintln!();
+            read
         });
-        Ok(Zeroizing::new(read?))
+        read?.ok_or_else(|| CliError::declined("interrupted", "nothing was done"))
     }
 
     fn prompt(&self, text: &str, help: &str) -> Result<String, CliError> {

@@ -61,6 +61,11 @@ impl Identity {
     pub const fn account(&self) -> &Account {
         &self.account
     }
+
+    /// Whether a published bundle names the keys of this identity, and not those of another seed.
+    pub fn is_of(&self, bundle: &KeyBundle) -> bool {
+        bundle.id == self.id() && bundle.identity == *self.keys.identity().public()
+    }
 }
 
 /// One network: a ledger, a content store, and what the ledger says so far. Cheap to clone.
