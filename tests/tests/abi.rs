@@ -51,6 +51,28 @@ fn assert_fresh(name: &str, path: &str, recorded: &Value) {
     );
 }
 
+/// `cargo xtask abi` compiles exactly this input and compares code; here is seen that it is of the same making.
+#[test]
+fn the_input_for_verifiers_holds_the_sources_and_settings_of_every_contract() {
+    let input = artifact("standard-json");
+    let sources = input["sources"].as_object().expect("sources: run `cargo xtask abi`");
+    for name in CONTRACTS {
+        let artifact = artifact(name);
+        for (path, recorded) in artifact["sources"].as_object().unwrap() {
+            let content = sources[path]["content"].as_str().unwrap();
+            assert_eq!(*recorded, json!(keccak256(content).to_string()), "{name}: {path}");
+        }
+        let mut settings = input["settings"].clone();
+        settings.as_object_mut().unwrap().remove("outputSelection");
+        assert_eq!(settings, artifact["settings"], "{name}");
+    }
+    let whole = artifact("HealthLedger");
+    assert!(sources.keys().eq(whole["sources"].as_object().unwrap().keys()), "nothing else");
+    assert_eq!(input["language"], "Solidity");
+    // Paths of the machine that compiled are nobody's business, and would change the input from machine to machine.
+    assert!(sources.keys().all(|path| path.starts_with("contracts/")));
+}
+
 #[test]
 fn recorded_settings_equal_foundry_toml() {
     let text = fs::read_to_string(root().join("foundry.toml")).unwrap();

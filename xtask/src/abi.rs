@@ -9,6 +9,8 @@
 //! | `compiler`, `settings` | what made it |
 //! | `sources` | Keccak-256 of each file that went in, by path from the top of the repository |
 //! | `pins` | the same of the file that pins compiler and libraries, which are not in the repository |
+//!
+//! `abi/standard-json.json` is the compiler's input with all sources, for those who verify what lies on chain.
 
 use std::{
     collections::BTreeMap,
@@ -30,6 +32,12 @@ use crate::tools::Tools;
 
 /// What gets deployed, each in the file of its name.
 const CONTRACTS: &[&str] = &["HealthLedger", "Consortium"];
+
+/// The compiler's input, as verifiers take it.
+const INPUT: &str = "abi/standard-json.json";
+
+/// The contract whose input holds the sources of all.
+const WHOLE: &str = "HealthLedger";
 
 /// Decides which compiler and libraries are used, by version and hash.
 const PINS: &str = "scripts/tools.d/package-lock.json";
@@ -61,21 +69,42 @@ fn compile(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let solc = Solc::new(Tools::install(root)?.solc())?;
     let profile = Profile::read(root)?;
     let mut files = Vec::new();
+    let mut made = BTreeMap::new();
+    let mut whole = Value::Null;
     for name in CONTRACTS {
         // Each contract is compiled with what it imports and nothing else: its bytes depend on no
         // other file.
         let input = resolve(root, &solc, &profile, name)?;
-        let output: Value = solc.compile_as(&input)?;
+        let text = serde_json::to_string_pretty(&input)? + "\n";
+        // What is compiled is what is written down, read back.
+        let output: Value = solc.compile_as(&serde_json::from_str::<Value>(&text)?)?;
         report(&output, &profile.src)?;
         let source = format!("{}/{name}.sol", profile.src);
         let mut artifact = artifact(&solc, &input, &output["contracts"][source.as_str()][*name])
             .wrap_err_with(|| format!("cannot use what the compiler says of {name}"))?;
         artifact["pins"] = json!({ PINS: keccak256(&fs::read(root.join(PINS))?) });
+        if *name == WHOLE {
+            files.push((root.join(INPUT), text));
+            whole = output;
+        }
         let mut text = serde_json::to_string_pretty(&artifact)?;
         text.push('\n');
         files.push((root.join("abi").join(name).with_extension("json"), text));
+        made.insert(*name, artifact["bytecode"].clone());
     }
+    same_code(&whole, &profile.src, &made)?;
     Ok(files)
+}
+
+/// Whoever compiles the one input gets what is deployed, of every contract.
+fn same_code(output: &Value, src: &str, made: &BTreeMap<&str, Value>) -> Result<()> {
+    for (name, bytecode) in made {
+        let source = format!("{src}/{name}.sol");
+        let object = &output["contracts"][source.as_str()][*name]["evm"]["bytecode"]["object"];
+        let found = code(object).wrap_err_with(|| format!("{INPUT} gives no {name}"))?;
+        ensure!(*bytecode == json!(found), "{INPUT} compiles {name} to other code");
+    }
+    Ok(())
 }
 
 /// The part of foundry.toml that decides what comes out.
@@ -251,6 +280,16 @@ mod tests {
             keccak256(b""),
             "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
         );
+    }
+
+    #[test]
+    fn an_input_that_gives_other_code_is_refused() {
+        let output = json!({ "contracts": { "src/A.sol": { "A": { "evm": {
+            "bytecode": { "object": "60ff" } } } } } });
+        same_code(&output, "src", &BTreeMap::from([("A", json!("0x60ff"))])).unwrap();
+        for made in [("A", json!("0x60fe")), ("B", json!("0x60ff"))] {
+            assert!(same_code(&output, "src", &BTreeMap::from([made])).is_err());
+        }
     }
 
     #[test]
