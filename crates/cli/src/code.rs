@@ -1,6 +1,8 @@
 //! Cards and envelopes on their way from person to person: as a line of text, in a file, or as a QR code.
 //!
-//! The line is `galen:<kind>:<base64url without padding of the bytes>`. A QR code holds the line.
+//! The line is `galen:<kind>:<base64url without padding of the bytes>`. A QR code holds the same as
+//! `GALEN:<KIND>:<base32 without padding>`, all of it characters of its alphanumeric mode, which takes a fifth
+//! fewer modules and so holds an introduction.
 
 use std::{
     fmt,
@@ -10,6 +12,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use data_encoding::BASE32_NOPAD;
 use qrcode::{EcLevel, QrCode};
 
 use crate::{error::CliError, home};
@@ -94,12 +97,22 @@ impl FromStr for Code {
             let help = "a line is galen:KIND:TEXT, whole, without spaces or line breaks in it";
             CliError::invalid(format!("not a line of Galen: {why}"), help)
         };
-        let rest =
-            text.strip_prefix("galen:").ok_or_else(|| wrong("it does not begin with galen:"))?;
+        let capitals = text.strip_prefix("GALEN:");
+        let is_capital = capitals.is_some();
+        let rest = capitals.or_else(|| text.strip_prefix("galen:"));
+        let rest = rest.ok_or_else(|| wrong("it does not begin with galen:"))?;
         let (kind, body) = rest.split_once(':').ok_or_else(|| wrong("it ends too early"))?;
-        let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let named = |known: &Kind| match is_capital {
+            true => known.as_str().to_uppercase() == kind,
+            false => known.as_str() == kind,
+        };
+        let kind = Kind::ALL.into_iter().find(named);
         let kind = kind.ok_or_else(|| wrong("its kind is unknown to this release"))?;
-        // The engine refuses padding and bits that stand for nothing, so one value has one text.
+        // Both engines refuse padding and bits that stand for nothing, so one value has one text in each form.
+        if is_capital {
+            let bytes = BASE32_NOPAD.decode(body.as_bytes());
+            return Ok(Self { kind, bytes: bytes.map_err(|_| wrong("its text is damaged"))? });
+        }
         let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| wrong("its text is damaged"))?;
         Ok(Self { kind, bytes })
     }
@@ -186,9 +199,15 @@ impl Code {
         Ok(png)
     }
 
+    /// The line as a QR code holds it.
+    fn to_capitals(&self) -> String {
+        let kind = self.kind.as_str().to_uppercase();
+        format!("GALEN:{kind}:{}", BASE32_NOPAD.encode(&self.bytes))
+    }
+
     /// Dark modules, row by row, and the width.
     fn modules(&self) -> Result<(Vec<bool>, usize), CliError> {
-        let made = QrCode::with_error_correction_level(self.to_string(), EcLevel::L);
+        let made = QrCode::with_error_correction_level(self.to_capitals(), EcLevel::L);
         let code = made.map_err(|_| {
             CliError::invalid(
                 format!(
@@ -239,7 +258,7 @@ impl Output {
 
 /// The text of a source: the line itself, or what a file, a picture or standard input holds.
 fn source_text(source: &str) -> Result<String, CliError> {
-    if source.starts_with("galen:") {
+    if source.starts_with("galen:") || source.starts_with("GALEN:") {
         return Ok(source.to_owned());
     }
     let bytes = read_source(source)?;
@@ -303,11 +322,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_have_one_text() {
+    fn codes_have_one_text_in_each_form() {
         for kind in Kind::ALL {
             for len in [0, 1, 2, 3, 400] {
                 let code = Code::new(kind, vec![0xa7; len]);
                 assert_eq!(code.to_string().parse::<Code>().unwrap(), code);
+                assert_eq!(code.to_capitals().parse::<Code>().unwrap(), code);
             }
         }
         for wrong in [
@@ -319,6 +339,14 @@ mod tests {
             "galen:card:AB",
             "galen:card:AA AA",
             "GALEN:card:AAAA",
+            "galen:CARD:AAAA",
+            "Galen:CARD:AAAA",
+            "GALEN:CARD:aaaa",
+            "GALEN:CARD:AB",
+            "GALEN:CARD:AAA",
+            "GALEN:CARD:AA======",
+            "GALEN:CARD:AA AA",
+            "GALEN:CARD:A0",
             "galen:card:+/+/",
             " galen:card:AAAA",
         ] {
@@ -330,21 +358,33 @@ mod tests {
     fn codes_survive_a_picture() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("card.png");
-        for len in [20, 400, 1_500] {
-            let bytes: Vec<u8> = (0..len).map(|at: usize| at.to_le_bytes()[0] ^ 0x5a).collect();
-            let code = Code::new(Kind::Card, bytes);
-            std::fs::write(&path, code.to_png().unwrap()).unwrap();
-            assert_eq!(Code::read(path.to_str().unwrap(), &[Kind::Card]).unwrap(), code);
-            let lines = code.to_terminal().unwrap();
-            let widths: Vec<_> = lines.lines().map(|line| line.chars().count()).collect();
-            assert!(
-                widths.iter().all(|width| *width == widths[0])
-                    && widths.len() == widths[0].div_ceil(2)
-            );
+        let bytes =
+            |len: usize| (0..len).map(|at| (at * 167 + at / 256).to_le_bytes()[0]).collect();
+        for kind in Kind::ALL {
+            // The most that version 40 holds with error correction L (ISO/IEC 18004, table 7), less the prefix.
+            let most = (4_296 - format!("GALEN:{kind}:").len()) * 5 / 8;
+            for len in [400, most] {
+                let code = Code::new(kind, bytes(len));
+                std::fs::write(&path, code.to_png().unwrap()).unwrap();
+                assert_eq!(Code::read(path.to_str().unwrap(), &[kind]).unwrap(), code);
+                let lines = code.to_terminal().unwrap();
+                let widths: Vec<_> = lines.lines().map(|line| line.chars().count()).collect();
+                assert!(
+                    widths.iter().all(|width| *width == widths[0])
+                        && widths.len() == widths[0].div_ceil(2)
+                );
+            }
+            let error = Code::new(kind, bytes(2_800)).to_png().map(drop).unwrap_err();
+            assert!(error.to_string().contains("too long for a QR code"));
         }
-        let long = (0..3_000).map(|at: usize| at.to_le_bytes()[0] ^ 0x5a).collect();
-        let error = Code::new(Kind::Introduction, long).to_png().map(drop).unwrap_err();
-        assert!(error.to_string().contains("too long for a QR code"));
+        // As a phone's reader gives it.
+        let code = Code::new(Kind::Card, bytes(400));
+        std::fs::write(&path, code.to_capitals()).unwrap();
+        assert_eq!(Code::read(path.to_str().unwrap(), &[Kind::Card]).unwrap(), code);
+        assert_eq!(Code::read(&code.to_capitals(), &[Kind::Card]).unwrap(), code);
+        let modules =
+            |text: &str| QrCode::with_error_correction_level(text, EcLevel::L).unwrap().width();
+        assert!(modules(&code.to_capitals()) < modules(&code.to_string()));
         let mut broken = Code::new(Kind::Card, vec![1; 40]).to_png().unwrap();
         let middle = broken.len() / 2;
         broken.truncate(middle);
