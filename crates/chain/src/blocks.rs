@@ -308,7 +308,7 @@ impl BlockReader {
 }
 
 /// Whether the node answered that it will not: an error object, or an HTTP status.
-fn is_refusal(error: &alloy::transports::TransportError) -> bool {
+pub(crate) fn is_refusal(error: &alloy::transports::TransportError) -> bool {
     let status = error.as_transport_err().and_then(TransportErrorKind::as_http_error);
     error.is_error_resp() || status.is_some()
 }

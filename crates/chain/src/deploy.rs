@@ -3,18 +3,19 @@
 use alloy::{
     network::Ethereum,
     providers::{DynProvider, Provider},
-    rpc::types::TransactionRequest,
-    sol_types::SolValue,
+    rpc::types::{Filter, TransactionRequest},
+    sol_types::SolEvent as _,
 };
 use alloy_primitives::{Address, B256, Bytes, U256, address, b256, bytes, keccak256};
 
 use crate::{
     Account, ChainError, LedgerEvent, Standing,
-    blocks::BlockReader,
+    blocks::{BlockReader, is_refusal},
     contract::HealthLedger,
     error::shown,
     ledger::Ledger,
     payer::{Fees, Pauses, Payer, receipt},
+    verification::constructor_arguments,
 };
 
 /// The deterministic deployment proxy, at the same address on nearly every chain.
@@ -35,6 +36,13 @@ const FACTORY_CODE_HASH: B256 =
 
 /// What it spends at most, in wei: 100,000 gas at 100 gwei.
 const FACTORY_COST: u128 = 10_000_000_000_000_000;
+
+/// Most questions for the block of a deployment by logs: 100 million blocks of a node that answers for
+/// 100,000 at a time.
+const MAX_LOG_QUESTIONS: u32 = 1_000;
+
+/// Fewest blocks in one question for logs. A node that refuses even these does not serve logs.
+const MIN_LOG_SPAN: u64 = 100;
 
 /// Where a ledger is, or will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +71,7 @@ pub struct Verified {
 /// Code that deploys a ledger with these founders.
 fn init_code(founders: &[Address]) -> Bytes {
     let mut code = HealthLedger::BYTECODE.to_vec();
-    code.extend((founders.to_vec(),).abi_encode_params());
+    code.extend(constructor_arguments(founders));
     code.into()
 }
 
@@ -85,14 +93,19 @@ pub async fn deploy(
 ) -> Result<Deployment, ChainError> {
     let provider = provider.erased();
     let payer = Payer::wallet(provider.clone(), payer.clone(), None, Fees::default());
-    deploy_with(provider, &payer, founders, salt).await
+    deploy_with(provider, &payer, founders, salt, None).await
 }
 
 /// Deploys a ledger, or finds the one that is there; the factory, too, where it is missing. Safe to
 /// repeat: what an earlier call left in the payer's queue lands first.
 ///
+/// `deployed_in` is the block of a ledger that is known to be there, which then is not looked for. The block
+/// of another ledger that is there is found by old state or by logs, and verified.
+///
 /// # Errors
 ///
+/// - [`ChainError::NoDeploymentBlock`]: the ledger is there, and the node shows neither old state nor logs
+///   that say since when.
 /// - [`ChainError::Invalid`]: founders are not strictly ascending, or the chain takes no transactions
 ///   without a chain id and so cannot have the factory.
 /// - [`ChainError::OtherCode`]: other code lies where the factory should be.
@@ -102,6 +115,7 @@ pub async fn deploy_with(
     payer: &Payer,
     founders: &[Address],
     salt: B256,
+    deployed_in: Option<u64>,
 ) -> Result<Deployment, ChainError> {
     if founders.is_empty() || !founders.is_sorted_by(|a, b| a < b) {
         return Err(ChainError::Invalid("founders are not strictly ascending, or there are none"));
@@ -111,7 +125,10 @@ pub async fn deploy_with(
     payer.resume().await?;
     let code = provider.get_code_at(ledger).await?;
     if !code.is_empty() {
-        let block = first_block_with_code(&provider, ledger).await?;
+        let block = match deployed_in {
+            Some(block) => block,
+            None => find_block(&provider, ledger, founders[0], salt).await?,
+        };
         let code_hash = keccak256(code);
         return Ok(Deployment { ledger, block, gas: 0, code_hash, transaction: None });
     }
@@ -236,21 +253,92 @@ pub async fn verify_deployment(
     Ok(Verified { founders, code_hash: keccak256(code) })
 }
 
-/// Nodes that keep old state can say when code appeared; for others the history starts at genesis.
-async fn first_block_with_code(
-    provider: &impl Provider,
-    address: Address,
+/// The block of a deployment, verified: a node may answer for old blocks as if there was no code.
+async fn find_block(
+    provider: &DynProvider<Ethereum>,
+    ledger: Address,
+    founder: Address,
+    salt: B256,
 ) -> Result<u64, ChainError> {
+    if let Some(block) = first_block_with_code(provider, ledger).await?
+        && is_deployment(provider, ledger, salt, block).await?
+    {
+        return Ok(block);
+    }
+    if let Some(block) = first_block_with_founder(provider, ledger, founder).await?
+        && is_deployment(provider, ledger, salt, block).await?
+    {
+        return Ok(block);
+    }
+    Err(ChainError::NoDeploymentBlock { ledger })
+}
+
+async fn is_deployment(
+    provider: &DynProvider<Ethereum>,
+    ledger: Address,
+    salt: B256,
+    block: u64,
+) -> Result<bool, ChainError> {
+    match verify_deployment(provider.clone(), ledger, salt, block).await {
+        Ok(_) => Ok(true),
+        // Another block, or one that this node has dropped.
+        Err(ChainError::OtherCode { .. }) => Ok(false),
+        Err(ChainError::Node(error)) if is_refusal(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Nodes that keep old state can say when code appeared; others refuse, some as if there was none.
+async fn first_block_with_code(
+    provider: &DynProvider<Ethereum>,
+    address: Address,
+) -> Result<Option<u64>, ChainError> {
     let (mut low, mut high) = (0, provider.get_block_number().await?);
     while low < high {
         let middle = low + (high - low) / 2;
         match provider.get_code_at(address).number(middle).await {
             Ok(code) if code.is_empty() => low = middle + 1,
             Ok(_) => high = middle,
-            Err(_) => return Ok(0),
+            Err(error) if is_refusal(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(low)
+    Ok(Some(low))
+}
+
+/// The first block in which the ledger names one of its founders, by logs. A node that refuses a range is asked
+/// for half as many blocks.
+async fn first_block_with_founder(
+    provider: &DynProvider<Ethereum>,
+    ledger: Address,
+    founder: Address,
+) -> Result<Option<u64>, ChainError> {
+    let head = provider.get_block_number().await?;
+    let filter = Filter::new()
+        .address(ledger)
+        .event_signature(HealthLedger::StatusChanged::SIGNATURE_HASH)
+        .topic1(founder.into_word());
+    // Everything at once first: few nodes count blocks where there are few logs.
+    let (mut next, mut span) = (0_u64, head.saturating_add(1));
+    for _ in 0..MAX_LOG_QUESTIONS {
+        let last = head.min(next.saturating_add(span - 1));
+        match provider.get_logs(&filter.clone().select(next..=last)).await {
+            Ok(logs) => {
+                // The node is not trusted with the order.
+                if let Some(block) = logs.iter().filter_map(|log| log.block_number).min() {
+                    return Ok(Some(block));
+                }
+                if last == head {
+                    return Ok(None);
+                }
+                next = last + 1;
+            }
+            Err(error) if !is_refusal(&error) => return Err(error.into()),
+            Err(_) if span <= MIN_LOG_SPAN => return Ok(None),
+            Err(_) => span = (span / 2).max(MIN_LOG_SPAN),
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

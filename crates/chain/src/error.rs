@@ -151,6 +151,18 @@ pub enum ChainError {
         /// What differs.
         what: &'static str,
     },
+    /// The ledger is there, and the node keeps neither the old state nor the logs that say since when.
+    #[error("the node does not show in which block the ledger at {ledger:#x} was deployed")]
+    NoDeploymentBlock {
+        /// Address of the ledger.
+        ledger: Address,
+    },
+    /// A service that compares sources with deployed code refused.
+    #[error("the sources were not verified: {message}")]
+    NotVerified {
+        /// The service's words, without control characters.
+        message: String,
+    },
     /// The transaction was sent but not seen in a block in time. It may still land.
     #[error("transaction {transaction} is not in a block after {} s", waited.as_secs())]
     NotMined {
@@ -243,6 +255,8 @@ impl ChainError {
             | Self::PlainHttp { .. }
             | Self::Refused { .. }
             | Self::NoFinalBlock
+            | Self::NoDeploymentBlock { .. }
+            | Self::NotVerified { .. }
             | Self::Invalid(_) => ErrorKind::Invalid,
         }
     }

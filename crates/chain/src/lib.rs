@@ -24,6 +24,7 @@ pub mod rpc;
 pub mod safe;
 mod seed_words;
 pub mod typed;
+pub mod verification;
 
 pub use account::{
     Account, Evidence, KeySigner, MnemonicError, SignError, Signer, SigningRequest,

@@ -30,6 +30,7 @@ pub(crate) fn node(
     let options = rpc::RpcOptions {
         timeout: settings.timeout.value.min(rpc::RpcOptions::default().timeout),
         chain_id,
+        allow_plain_http: settings.allow_plain_http.value,
         ..rpc::RpcOptions::default()
     };
     rpc::connect(urls, options)
@@ -104,6 +105,13 @@ impl Claim {
         trust_code: bool,
         ui: &Ui,
     ) -> Result<(Network, Ledger), CliError> {
+        // What the book says of the profile's network does not hold for another one.
+        let networks = Networks::read(&settings.home.value)?;
+        let known = networks.name_of(self.ledger).and_then(|name| networks.get(name));
+        let said = &settings.allow_plain_http;
+        let plain = known.is_some_and(|network| network.allow_plain_http)
+            || (said.value && said.origin.is_said_now());
+        let settings = &settings.with_plain_http(plain);
         let node = node(settings, &self.rpc_urls, Some(self.ledger.chain_id))?;
         let failed = |source| CliError::Chain { doing: "check the contract", source };
         let address: Address = self.ledger.contract;
@@ -132,6 +140,7 @@ impl Claim {
         let mut network = Network::new(self.ledger, self.deployed_in, code_hash, self.salt);
         network.rpc_urls.clone_from(&self.rpc_urls);
         network.relay.clone_from(&self.relay);
+        network.allow_plain_http = settings.allow_plain_http.value;
         Ok((network, ledger))
     }
 }

@@ -185,12 +185,21 @@ fn help_for_chain(error: &ChainError) -> &'static str {
         ChainError::Displaced { .. } => {
             "give the command again, and use this wallet with nothing but Galen"
         }
-        ChainError::PlainHttp { .. } => "use an https address",
+        ChainError::PlainHttp { .. } => {
+            "use an https address; inside a VPN: `galen network add NAME --allow-plain-http`"
+        }
         ChainError::OtherChain { .. } => {
             "choose a node of the network's chain, or another --network"
         }
         ChainError::NoFinalBlock => {
             "set when a block is final: `galen network add NAME --finality instant`, or a number of blocks"
+        }
+        ChainError::NoDeploymentBlock { .. } => {
+            "name the block with --deployed-in, or use a node that keeps old state or logs"
+        }
+        ChainError::NotVerified { .. } => {
+            "what is deployed stays deployed; `galen deploy --verify` may be repeated, --verification-input writes \
+             what a service's own page takes"
         }
         ChainError::Sign(error) => help_for_signature(error),
         error => help_for(error.kind()),

@@ -33,6 +33,9 @@ pub(crate) struct Network {
     pub(crate) rpc_urls: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) relay: Option<String>,
+    /// Nodes and relays on other machines may be spoken to without encryption: for a VPN.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) allow_plain_http: bool,
     #[serde(default)]
     pub(crate) finality: Finality,
     #[serde(default)]
@@ -62,6 +65,7 @@ impl Network {
             salt,
             rpc_urls: Vec::new(),
             relay: None,
+            allow_plain_http: false,
             finality: Finality::default(),
             history: HistoryMode::default(),
             max_fee_gwei: DEFAULT_MAX_FEE_GWEI,

@@ -305,7 +305,11 @@ fn payer(
         let Network { chain_id, max_fee_gwei, .. } = *network;
         return wallet_payer(settings, chain_id, max_fee_gwei, node, account, ui);
     };
-    let options = RelayOptions { deadline: settings.timeout.value, ..RelayOptions::default() };
+    let options = RelayOptions {
+        deadline: settings.timeout.value,
+        allow_plain_http: settings.allow_plain_http.value,
+        ..RelayOptions::default()
+    };
     let payer = Payer::relay(node.clone(), url, options)
         .map_err(|source| CliError::Chain { doing: "reach the relay", source })?;
     Ok(telling(payer, ui))

@@ -173,6 +173,8 @@ pub(crate) struct Settings {
     pub(crate) rpc_urls: Option<Setting<Vec<String>>>,
     /// `None` as value: the wallet pays.
     pub(crate) relay: Setting<Option<String>>,
+    /// Whether nodes and relays on other machines may be spoken to without encryption.
+    pub(crate) allow_plain_http: Setting<bool>,
     pub(crate) store: Setting<StoreSpec>,
     pub(crate) account: Option<Setting<Name>>,
     pub(crate) keystore: Option<Setting<PathBuf>>,
@@ -224,6 +226,9 @@ impl Settings {
             }
             None => Setting::new(None, Origin::Default),
         };
+        let plain = known.as_ref().filter(|known| known.allow_plain_http);
+        let allow_plain_http =
+            plain.map_or(Setting::new(false, Origin::Default), |_| Setting::new(true, from_book()));
         let store = match (&flags.store, file.as_ref().and_then(|file| file.store.clone())) {
             (Some(spec), _) => Setting::new(spec.parse()?, Origin::Flag("--store")),
             (None, Some(spec)) => Setting::new(spec, from_file()),
@@ -248,12 +253,19 @@ impl Settings {
             known,
             rpc_urls,
             relay,
+            allow_plain_http,
             store,
             account,
             keystore,
             password_file,
             timeout,
         })
+    }
+
+    /// As a command's own flag says it of the network that it is about, which need not be the profile's.
+    pub(crate) fn with_plain_http(&self, allowed: bool) -> Self {
+        let allow_plain_http = Setting::new(allowed, Origin::Flag("--allow-plain-http"));
+        Self { allow_plain_http, ..self.clone() }
     }
 
     /// The password file, if one is set.
@@ -283,6 +295,7 @@ impl Settings {
             row("network", self.network.as_ref(), Name::to_string),
             row("rpc_urls", self.rpc_urls.as_ref(), urls),
             row("relay", Some(&self.relay), relay),
+            row("allow_plain_http", Some(&self.allow_plain_http), bool::to_string),
             row("store", Some(&self.store), StoreSpec::to_string),
             row("account", self.account.as_ref(), Name::to_string),
             row("keystore", self.keystore.as_ref(), path),

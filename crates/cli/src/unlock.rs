@@ -149,15 +149,25 @@ fn keystore_error(path: &Path, source: galen_crypto::Error) -> CliError {
 
 /// The password in a file: its first line. Refused if others can read it.
 pub(crate) fn read_password_file(path: &Path) -> Result<Password, CliError> {
+    let help = "check --password-file and ETH_PASSWORD, which names a file";
+    read_secret_file(path, "password file", help)
+}
+
+/// What a file holds that only its owner may read, without the end of the line.
+pub(crate) fn read_secret_file(
+    path: &Path,
+    what: &str,
+    help: &str,
+) -> Result<Zeroizing<String>, CliError> {
     if let Some(mode) = open_to_others(path) {
         return Err(CliError::invalid(
-            format!("others on this machine can read the password file {}", path.display()),
+            format!("others on this machine can read the {what} {}", path.display()),
             format!("its mode is {mode:o}; make it private: chmod 600"),
         ));
     }
     let text = read_text(path)?.map(Zeroizing::new).ok_or_else(|| {
-        let text = format!("there is no password file {}", path.display());
-        CliError::not_found(text, "check --password-file and ETH_PASSWORD, which names a file")
+        let text = format!("there is no {what} {}", path.display());
+        CliError::not_found(text, help)
     })?;
     Ok(Zeroizing::new(text.trim_end().to_owned()))
 }

@@ -75,7 +75,8 @@ impl Drop for Anvil {
     }
 }
 
-/// Answers HTTP requests on loopback: `answer` gets `METHOD PATH` and the body, and gives status and body.
+/// Answers HTTP requests on loopback: `answer` gets `METHOD PATH` and the body, JSON or else as text, and gives
+/// status and body.
 pub(crate) async fn serve<F>(answer: impl Fn(String, Value) -> F + Send + Sync + 'static) -> String
 where
     F: Future<Output = (u16, Value)> + Send + 'static,
@@ -96,11 +97,14 @@ where
                     let text = String::from_utf8_lossy(&bytes);
                     let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
                     let line = head.split(" HTTP").next().unwrap().to_owned();
-                    match serde_json::from_str(body) {
-                        Ok(body) => break (line, body),
-                        Err(_) if line.starts_with("GET") => break (line, Value::Null),
-                        Err(_) => assert!(read > 0, "half a request"),
+                    let head = head.to_lowercase();
+                    let length = head.split("content-length: ").nth(1);
+                    let length = length.and_then(|rest| rest.lines().next()?.parse().ok());
+                    if body.len() >= length.unwrap_or(0) {
+                        let parsed = serde_json::from_str(body);
+                        break (line, parsed.unwrap_or_else(|_| Value::String(body.to_owned())));
                     }
+                    assert!(read > 0, "half a request");
                 };
                 let (status, body) = answer(line, body).await;
                 let (body, length) = (body.to_string(), body.to_string().len());

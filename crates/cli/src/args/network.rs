@@ -17,7 +17,8 @@ pub(crate) enum NetworkCommand {
     /// founders that its first block names.
     #[command(after_help = "Examples:\n  galen network add test --from card.txt\n  \
         galen network add test --ledger 0x… --deployed-in 123 --rpc-url https://node.example\n  \
-        galen network add test --finality 12 --history logs\n\nText output: name, chain id, ledger; \
+        galen network add test --finality 12 --history logs\n  \
+        galen network add clinic --from card.txt --allow-plain-http\n\nText output: name, chain id, ledger; \
         separated by tabs.")]
     Add(AddNetworkArgs),
     /// Remove a network from the address book.
@@ -54,6 +55,11 @@ pub(crate) struct AddNetworkArgs {
     /// What the chain's coin is called.
     #[arg(long, value_name = "NAME")]
     pub(crate) currency: Option<String>,
+    /// Speak to nodes and relays on other machines without encryption: only inside a VPN.
+    ///
+    /// `--allow-plain-http=false` takes it back.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) allow_plain_http: Option<bool>,
     /// Accept a contract that is not this release's.
     #[arg(long)]
     pub(crate) trust_code: bool,

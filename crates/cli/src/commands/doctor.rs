@@ -118,6 +118,13 @@ async fn examine(globals: &Globals, ui: &Ui, report: &mut Report) {
         }
         Err(error) => return report.error("network", &error),
     };
+    if settings.allow_plain_http.value {
+        report.warn(
+            "plain_http",
+            "nodes and relays on other machines are spoken to without encryption",
+            "right only inside a VPN; `galen network add NAME --allow-plain-http=false` takes it back",
+        );
+    }
     if !chain(&settings, &network, report).await {
         return;
     }

@@ -46,6 +46,7 @@ struct Shown {
     /// Without user, password, path and query.
     nodes: Vec<String>,
     relay: Option<String>,
+    allow_plain_http: bool,
     finality: Finality,
     history: HistoryMode,
     max_fee_gwei: u64,
@@ -63,6 +64,7 @@ impl Shown {
             salt: network.salt,
             nodes: network.rpc_urls.iter().map(|url| shown_url(url)).collect(),
             relay: network.relay.as_deref().map(shown_url),
+            allow_plain_http: network.allow_plain_http,
             finality: network.finality,
             history: network.history,
             max_fee_gwei: network.max_fee_gwei,
@@ -94,6 +96,8 @@ fn list(settings: &Settings, ui: &Ui) -> Result<(), CliError> {
 async fn add(args: &AddNetworkArgs, settings: &Settings, ui: &Ui) -> Result<(), CliError> {
     let name: Name = args.name.parse()?;
     let networks = Networks::read(&settings.home.value)?;
+    let plain = networks.get(&name).is_some_and(|known| known.allow_plain_http);
+    let settings = &settings.with_plain_http(args.allow_plain_http.unwrap_or(plain));
     let mut network = match networks.get(&name) {
         Some(known) if args.from.is_none() && args.ledger.is_none() => known.clone(),
         _ => claim(args, settings).await?.check(settings, args.trust_code, ui).await?.0,
@@ -104,6 +108,7 @@ async fn add(args: &AddNetworkArgs, settings: &Settings, ui: &Ui) -> Result<(), 
     if settings.relay.origin.is_said_now() {
         network.relay.clone_from(&settings.relay.value);
     }
+    network.allow_plain_http = args.allow_plain_http.unwrap_or(network.allow_plain_http);
     network.finality = args.finality.unwrap_or(network.finality);
     network.history = args.history.unwrap_or(network.history);
     network.max_fee_gwei = args.max_fee_gwei.unwrap_or(network.max_fee_gwei);

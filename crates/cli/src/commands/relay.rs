@@ -107,7 +107,11 @@ async fn connect(
 ) -> Result<Relay, CliError> {
     let failed = |source: ChainError| CliError::Chain { doing: "start the relay", source };
     let urls = settings.rpc_urls.as_ref().map(|urls| urls.value.as_slice()).unwrap_or_default();
-    let options = rpc::RpcOptions { chain_id: Some(network.chain_id), ..Default::default() };
+    let options = rpc::RpcOptions {
+        chain_id: Some(network.chain_id),
+        allow_plain_http: settings.allow_plain_http.value,
+        ..Default::default()
+    };
     let provider = rpc::connect(urls, options).map_err(failed)?;
     let ledger = Ledger::connect(provider.clone(), network.ledger, network.deployed_in).await;
     let ledger = ledger.map_err(failed)?;
