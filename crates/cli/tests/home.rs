@@ -159,8 +159,9 @@ fn people_meet_and_come_back() {
     assert_eq!((&patient["id"], &patient["contact"]), (&ACCOUNT.into(), &"st-anna".into()));
     assert_eq!((&patient["role"], &patient["restored"]), (&"patient".into(), &false.into()));
 
-    place.json("b", &["contact", "introduce", "st-anna", "--out", "introduction"]);
-    let met = place.json("a", &["contact", "add", "introduction", "--as", "ann", "--mrn", "4711"]);
+    place.json("b", &["contact", "introduce", "st-anna", "--png", "introduction.png"]);
+    let met =
+        place.json("a", &["contact", "add", "introduction.png", "--as", "ann", "--mrn", "4711"]);
     assert_eq!((&met["id"], &met["fingerprint"]), (&patient["id"], &patient["fingerprint"]));
     assert_eq!(place.json("a", &["contact", "show", "mrn:4711"])["alias"], "ann");
     place.json("b", &["contact", "add", "card.png", "--as", "anna", "--verified"]);
