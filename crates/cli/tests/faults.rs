@@ -1,0 +1,375 @@
+//! A command is cut off, or its disk fails, at each call that changes a file of the profile: what was acknowledged
+//! is there, nothing is half there, and the same command run again ends well.
+//!
+//! A first run tells which calls touch the profile; of those a sample is cut off, spread evenly, so that each test
+//! stays within half a minute.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a skipped test says so, and one that cannot go on panics"
+)]
+
+#[allow(dead_code, reason = "shared with the tests that need all of it")]
+#[path = "people/world.rs"]
+mod world;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use galen_crypto::Keystore;
+use serde_json::Value;
+use world::{Person, World, at, items};
+
+/// Calls that change files, and the error that a failing disk gives.
+const CALLS: [(&str, &str); 8] = [
+    ("write", "ENOSPC"),
+    // A file system that allocates late says so here.
+    ("fsync", "ENOSPC"),
+    ("fdatasync", "EIO"),
+    ("rename", "EIO"),
+    ("renameat2", "ENOSPC"),
+    ("linkat", "ENOSPC"),
+    ("mkdir", "ENOSPC"),
+    ("ftruncate", "EIO"),
+];
+
+/// Most cuts of one kind for one command.
+const MAX_CUTS: usize = 10;
+
+const KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318";
+
+fn has_strace() -> bool {
+    let found = Command::new("strace").arg("-V").output().is_ok_and(|out| out.status.success());
+    let required = std::env::var("GALEN_REQUIRE_STRACE").is_ok_and(|value| value == "1");
+    assert!(found || !required, "strace is required and missing");
+    if !found {
+        eprintln!("skipped: strace is missing");
+    }
+    found
+}
+
+/// A person's command under strace.
+fn under_strace(person: &Person, options: &[&str], args: &[&str]) -> Command {
+    let command = person.command(args);
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-qq"]).args(options).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => traced.env(name, value),
+            None => traced.env_remove(name),
+        };
+    }
+    traced
+}
+
+/// Which call of its kind, in its thread, touches the profile: strace counts the same way.
+fn places(person: &Person, args: &[&str]) -> Vec<(&'static str, &'static str, usize)> {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let path = log.path().display().to_string();
+    let calls = CALLS.map(|(call, _)| call).join(",");
+    let options = ["-y", "-o", &path, "-e", &format!("trace={calls}")];
+    let output = under_strace(person, &options, args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let home = person.home.display().to_string();
+    let log = fs::read_to_string(log.path()).unwrap();
+    // Threads wake each other by `write`: how often differs from run to run, and a failure there is not a disk's.
+    let wakes = log.contains("write(") && log.contains("[eventfd]");
+    let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    let mut found = BTreeSet::new();
+    for line in log.lines() {
+        let Some((thread, call)) = line.split_once(' ') else { continue };
+        let call = call.trim_start();
+        let known = CALLS
+            .iter()
+            .find(|(name, _)| call.strip_prefix(name).is_some_and(|rest| rest.starts_with('(')));
+        let Some(&(name, error)) = known else { continue };
+        let count = counts.entry((thread.to_owned(), name)).or_default();
+        *count += 1;
+        if call.contains(&home) {
+            let error = if wakes && name == "write" { "" } else { error };
+            found.insert((name, error, *count));
+        }
+    }
+    let found: Vec<_> = found.into_iter().collect();
+    let step = found.len().div_ceil(MAX_CUTS).max(1);
+    assert!(found.len() > 2, "{args:?} writes nothing: {found:?}");
+    found.into_iter().step_by(step).collect()
+}
+
+/// What a run that was cut off left to look at.
+struct Cut<'a> {
+    person: &'a Person,
+    /// Whether the command said that it was done.
+    acknowledged: bool,
+    what: String,
+}
+
+/// Runs a command with each of the cuts. `prepare` makes the state before; `judge` looks at the state after, runs
+/// the command again and looks once more. Gives how many runs were cut.
+fn cut_everywhere(
+    person: &Person,
+    args: &[&str],
+    mut prepare: impl FnMut(),
+    mut judge: impl FnMut(&Cut),
+) -> usize {
+    prepare();
+    let places = places(person, args);
+    let mut cuts = 0;
+    for (call, error, nth) in places {
+        for fault in ["signal=KILL".to_owned(), format!("error={error}")] {
+            if fault == "error=" {
+                continue;
+            }
+            prepare();
+            let inject = format!("inject={call}:{fault}:when={nth}");
+            let options = ["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject];
+            let output = under_strace(person, &options, args).output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let what = format!("{args:?}, {inject}: {:?} {stderr}", output.status);
+            assert!(!stderr.contains("panicked"), "{what}");
+            if let Some(code) = output.status.code() {
+                assert!(code == 0 || stderr.contains("help: "), "{what}");
+                assert_ne!(code, 1, "a full disk is no bug: {what}");
+            }
+            cuts += usize::from(!output.status.success());
+            judge(&Cut { person, acknowledged: output.status.success(), what });
+        }
+    }
+    cuts
+}
+
+/// A hospital and a patient who know each other's network.
+struct Meeting {
+    world: World,
+    hospital: Person,
+    patient: Person,
+    card: String,
+}
+
+impl Meeting {
+    fn new() -> Self {
+        let world = World::start();
+        let hospital = world.person("hospital", "organization", None);
+        let (ledger, block) = world.found(&[hospital.id]);
+        let (ledger, block) = (format!("{ledger:#x}"), block.to_string());
+        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
+        hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
+        hospital.ok(&["init", "--network", "test"]);
+        let card = world.path("hospital.card");
+        hospital.ok(&["contact", "card", "--out", &card]);
+        let patient = world.person("patient", "patient", Some(&card));
+        Self { world, hospital, patient, card }
+    }
+
+    /// Keeps a person's folder aside; gives what puts it back.
+    fn keep(&self, person: &Person, name: &str) -> impl FnMut() + use<> {
+        let (home, kept) = (person.home.clone(), self.world.file(name));
+        copy(&home, &kept);
+        move || {
+            fs::remove_dir_all(&home).unwrap();
+            copy(&kept, &home);
+        }
+    }
+}
+
+fn copy(from: &Path, to: &PathBuf) {
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
+/// No file is left that a later command would take for a whole one.
+fn no_rest_is_taken(person: &Person, cut: &Cut) {
+    let list = person.json(&["wallet", "list"]);
+    for wallet in items(&list, "/wallets") {
+        let text = fs::read_to_string(at(wallet, "/file")).unwrap();
+        assert!(Keystore::from_json(&text).is_ok(), "half a keystore: {}", cut.what);
+    }
+}
+
+#[test]
+fn wallets_and_networks_are_whole() {
+    if !has_strace() {
+        return;
+    }
+    let cast = Meeting::new();
+    let person = &cast.hospital;
+    let key = cast.world.write("key", KEY);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let password = fs::read_to_string(&person.password).unwrap();
+
+    let import = ["wallet", "import", "payer", "--secret-file", &key];
+    let cuts = cut_everywhere(person, &import, cast.keep(person, "kept"), |cut| {
+        let path = cut.person.home.join("keystores/payer");
+        no_rest_is_taken(cut.person, cut);
+        let there = fs::read(&path).ok();
+        assert!(!cut.acknowledged || there.is_some(), "{}", cut.what);
+        let again = cut.person.run(&import);
+        assert_eq!(
+            again.code,
+            if there.is_some() { 2 } else { 0 },
+            "{} {}",
+            cut.what,
+            again.stderr
+        );
+        let text = fs::read(&path).unwrap();
+        assert!(there.is_none_or(|there| there == text), "{}", cut.what);
+        let keystore = Keystore::from_json(&String::from_utf8(text).unwrap()).unwrap();
+        let secret = keystore.decrypt(password.trim_end().as_bytes()).unwrap();
+        assert_eq!(hex::encode(&secret[..]), KEY, "{}", cut.what);
+    });
+    assert!(cuts >= 6, "only {cuts} cuts");
+
+    let add = ["network", "add", "test", "--finality", "7"];
+    let finality = |person: &Person| {
+        let list = person.json(&["network", "list"]);
+        list.pointer("/networks/0/finality").unwrap().to_string()
+    };
+    let before = finality(person);
+    let cuts = cut_everywhere(person, &add, cast.keep(person, "kept-2"), |cut| {
+        let there = finality(cut.person);
+        let is_new = there != before;
+        assert!(is_new || !cut.acknowledged, "{}", cut.what);
+        cut.person.ok(&add);
+        let after = finality(cut.person);
+        assert!(after.contains('7') && (!is_new || after == there), "{}", cut.what);
+    });
+    assert!(cuts >= 4, "only {cuts} cuts");
+}
+
+#[test]
+fn the_private_book_its_archive_and_backups_are_whole() {
+    if !has_strace() {
+        return;
+    }
+    let cast = Meeting::new();
+    let patient = &cast.patient;
+    patient.ok(&["init"]);
+    let contacts = |person: &Person| person.json(&["contact", "list"]);
+    let count = |person: &Person| items(&contacts(person), "/contacts").len();
+
+    // The book, and its archive in the store, which follows by itself.
+    let add = ["contact", "add", &cast.card, "--as", "hospital", "--verified"];
+    let cuts = cut_everywhere(patient, &add, cast.keep(patient, "kept"), |cut| {
+        let there = count(cut.person);
+        assert!(there == 1 || !cut.acknowledged, "{}", cut.what);
+        cut.person.ok(&add);
+        assert_eq!(count(cut.person), 1, "{}", cut.what);
+        cut.person.ok(&["wallet", "archive"]);
+        assert_eq!(cut.person.json(&["wallet", "archive"])["archived"], false, "{}", cut.what);
+    });
+    assert!(cuts >= 4, "only {cuts} cuts");
+
+    let whole = contacts(patient);
+    let passphrase = patient.password.display().to_string();
+    let out = patient.home.join("backup");
+    let file = out.display().to_string();
+    let backup = ["wallet", "backup", "--out", &file, "--passphrase-file", &passphrase];
+    let fresh = cast.world.file("fresh");
+    let restored = Person { home: fresh.clone(), ..patient.clone() };
+    let restore = ["wallet", "restore", &file, "--passphrase-file", &passphrase];
+    let cuts = cut_everywhere(patient, &backup, cast.keep(patient, "kept-2"), |cut| {
+        let there = out.exists();
+        assert!(there || !cut.acknowledged, "{}", cut.what);
+        if !there {
+            cut.person.ok(&backup);
+        }
+        // A file that is there is whole.
+        let _ = fs::remove_dir_all(&fresh);
+        fs::create_dir(&fresh).unwrap();
+        restored.ok(&restore);
+        assert_eq!(contacts(&restored), whole, "{}", cut.what);
+        assert_eq!(contacts(cut.person), whole, "{}", cut.what);
+    });
+    assert!(cuts >= 4, "only {cuts} cuts");
+
+    let kept = cast.world.path("backup");
+    fs::copy(&out, &kept).unwrap();
+    let restore = ["wallet", "restore", &kept, "--passphrase-file", &passphrase];
+    let empty = || {
+        let _ = fs::remove_dir_all(&fresh);
+        fs::create_dir(&fresh).unwrap();
+    };
+    let cuts = cut_everywhere(&restored, &restore, empty, |cut| {
+        let there = fresh.join("profiles/default/profile.toml").exists();
+        assert!(there || !cut.acknowledged, "{}", cut.what);
+        let again = cut.person.run(&restore);
+        assert_eq!(again.code, if there { 2 } else { 0 }, "{} {}", cut.what, again.stderr);
+        assert_eq!(contacts(cut.person), whole, "{}", cut.what);
+    });
+    assert!(cuts >= 6, "only {cuts} cuts");
+}
+
+/// A consent on chain whose terms are lost would let somebody read, and nobody could say what.
+#[test]
+fn a_consent_and_its_terms_are_never_apart() {
+    if !has_strace() {
+        return;
+    }
+    let cast = Meeting::new();
+    let patient = &cast.patient;
+    patient.ok(&["init", "--from", &cast.card, "--as", "hospital"]);
+    let grant = ["consent", "grant", "--to", "hospital", "--category", "problems"];
+    let grant = [&grant[..], &["--purpose", "TREAT", "--for", "30d"]].concat();
+    let consents = |person: &Person| {
+        let list = person.json(&["consent", "list"]);
+        items(&list, "/consents").to_vec()
+    };
+    let known = |list: &[Value]| list.iter().all(|consent| at(consent, "/state") == "live");
+    // Nothing is put back: the chain cannot be put back either.
+    let before = std::cell::Cell::new(0);
+    let cuts = cut_everywhere(
+        patient,
+        &grant,
+        || before.set(consents(patient).len()),
+        |cut| {
+            let there = consents(cut.person);
+            assert!(known(&there), "a consent without terms: {} {there:?}", cut.what);
+            assert!(there.len() > before.get() || !cut.acknowledged, "{}", cut.what);
+            cut.person.ok(&grant);
+            let after = consents(cut.person);
+            assert!(known(&after) && after.len() > there.len(), "{}", cut.what);
+        },
+    );
+    assert!(cuts >= 4, "only {cuts} cuts");
+}
+
+/// An import that is cut off anywhere proposes each document once in the end.
+#[test]
+fn an_import_proposes_each_document_once() {
+    if !has_strace() {
+        return;
+    }
+    let cast = Meeting::new();
+    let (hospital, patient) = (&cast.hospital, &cast.patient);
+    patient.ok(&["init", "--from", &cast.card, "--as", "hospital"]);
+    let (card, introduction) = (cast.world.path("card"), cast.world.path("introduction"));
+    patient.ok(&["contact", "card", "--out", &card]);
+    patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
+    hospital.ok(&["contact", "add", &card, "--as", "anna"]);
+    hospital.ok(&["contact", "add", &introduction]);
+    let file = cast.world.path("import.ndjson");
+    let round = std::cell::Cell::new(0);
+    let prepare = || {
+        round.set(round.get() + 1);
+        let line = |n: usize| {
+            let text = format!("{} {n}", round.get());
+            format!(
+                r#"{{"resourceType":"Condition","code":{{"text":"{text}"}},"subject":{{"display":"x"}}}}"#
+            )
+        };
+        cast.world.write("import.ndjson", &(0..3).map(line).collect::<Vec<_>>().join("\n"));
+    };
+    let propose = ["record", "propose", "--to", "anna", &file];
+    // The first round is over when the calls are counted.
+    let cuts = cut_everywhere(hospital, &propose, prepare, |cut| {
+        cut.person.ok(&propose);
+        let list = cut.person.json(&["record", "list", "--patient", "anna"]);
+        assert_eq!(items(&list, "/records").len(), 3 * round.get(), "{}", cut.what);
+    });
+    assert!(cuts >= 4, "only {cuts} cuts");
+}
