@@ -163,3 +163,98 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let range = || format!("expected whole seconds from 1 to {}", MAX_TIMEOUT.as_secs());
     seconds.map(Duration::from_secs).ok_or_else(range)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{ArgAction, CommandFactory as _};
+
+    use super::*;
+
+    /// Every command that does something, with its words.
+    fn leaves(command: &clap::Command, words: &[String], found: &mut Vec<(String, clap::Command)>) {
+        let children: Vec<_> =
+            command.get_subcommands().filter(|it| it.get_name() != "help").collect();
+        if children.is_empty() || !command.is_subcommand_required_set() {
+            found.push((words.join(" "), command.clone()));
+        }
+        for child in children {
+            leaves(child, &[words, &[child.get_name().to_owned()]].concat(), found);
+        }
+    }
+
+    fn tree() -> Vec<(String, clap::Command)> {
+        let mut command = Cli::command();
+        command.build();
+        let mut found = Vec::new();
+        leaves(&command, &["galen".to_owned()], &mut found);
+        found
+    }
+
+    #[test]
+    fn every_command_has_examples_and_says_what_comes_out() {
+        // A daemon, files, or a table of its own.
+        const ELSEWHERE: [&str; 7] = [
+            "galen dev",
+            "galen demo",
+            "galen relay",
+            "galen completions",
+            "galen man",
+            "galen contact remove",
+            "galen network remove",
+        ];
+        let leaves = tree();
+        assert!(leaves.len() > 40, "{} commands", leaves.len());
+        for (words, mut command) in leaves {
+            let help = command.render_long_help().to_string();
+            let example = format!("\n  {words}");
+            assert!(help.contains("Examples:") && help.contains(&example), "{words}: {help}");
+            let output = ["Text output", "standard output", "JSON", "--json"];
+            let told = output.iter().any(|text| command_text(&command).contains(text));
+            assert!(
+                told || ELSEWHERE.contains(&words.as_str()),
+                "{words} says nothing of its output"
+            );
+            assert!(command.get_about().is_some(), "{words} is not described");
+        }
+    }
+
+    /// What is said behind the arguments, where the flag `--json` of all commands does not count.
+    fn command_text(command: &clap::Command) -> String {
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let about = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+        after + &about
+    }
+
+    /// A secret in an argument is in the history of the shell and in every list of processes.
+    #[test]
+    fn no_argument_takes_a_secret_itself() {
+        for (words, command) in tree() {
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str().replace('-', "_");
+                let long = argument.get_long().unwrap_or_default().replace('-', "_");
+                let names = format!("{id} {long}");
+                let secret =
+                    ["password", "passphrase", "secret", "mnemonic", "private", "seed", "key"];
+                let sounds =
+                    secret.iter().any(|word| names.split([' ', '_']).any(|it| it == *word));
+                let value = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
+                if !sounds || !value || id == "mnemonic_index" {
+                    continue;
+                }
+                let file = argument.get_value_names().is_some_and(|names| names == ["FILE"]);
+                assert!(file && names.contains("file"), "{words} takes {names} as a value");
+            }
+        }
+    }
+
+    #[test]
+    fn every_argument_is_described() {
+        for (words, command) in tree() {
+            for argument in command.get_arguments() {
+                let described =
+                    argument.get_help().is_some_and(|help| !help.to_string().is_empty());
+                assert!(described, "{words}: {} is not described", argument.get_id());
+            }
+        }
+    }
+}

@@ -55,14 +55,19 @@ impl Ui {
 
     /// One line of a text result.
     pub(crate) fn line(&self, text: &str) -> Result<(), CliError> {
-        writeln!(anstream::stdout(), "{text}")?;
+        self.lines(&text.replace('\n', " "))
+    }
+
+    /// Lines that the program itself has put together.
+    pub(crate) fn lines(&self, text: &str) -> Result<(), CliError> {
+        writeln!(anstream::stdout(), "{}", tame(text, self.json))?;
         Ok(())
     }
 
     /// The whole result as one JSON object.
     pub(crate) fn object<T: Serialize>(&self, value: &T) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
-        self.line(&text)
+        self.lines(&text)
     }
 
     /// The whole result as one JSON object on one line, from a command that goes on.
@@ -73,7 +78,7 @@ impl Ui {
     /// What is going on; on stderr, not with `--quiet`.
     pub(crate) fn status(&self, text: &str) {
         if !self.quiet {
-            self.apart(|| eprintln!("{text}"));
+            self.apart(|| eprintln!("{}", tame(text, false)));
         }
     }
 
@@ -89,12 +94,12 @@ impl Ui {
 
     /// What must be seen before the answer to a question; on stderr, also with `--quiet`.
     pub(crate) fn show(&self, text: &str) {
-        self.apart(|| eprintln!("{text}"));
+        self.apart(|| eprintln!("{}", tame(text, false)));
     }
 
     /// Something is not as it should be; on stderr, also with `--quiet`.
     pub(crate) fn warn(&self, text: &str) {
-        self.apart(|| eprintln!("warning: {text}"));
+        self.apart(|| eprintln!("warning: {}", tame(text, false)));
     }
 
     /// Whether there is a person at a terminal who can be asked.
@@ -122,7 +127,7 @@ impl Ui {
 
     /// What must not be overlooked; red where there is color.
     pub(crate) fn show_alarm(&self, text: &str) {
-        self.apart(|| eprintln!("\x1b[1;31m{text}\x1b[0m"));
+        self.apart(|| eprintln!("\x1b[1;31m{}\x1b[0m", tame(text, false)));
     }
 
     /// As [`Ui::confirm`]; an answer of no is an error.
@@ -177,7 +182,7 @@ impl Ui {
         let mut answer = String::new();
         let mut terminal = BufReader::new(terminal()?).take(MAX_ANSWER_LEN);
         self.apart(|| {
-            eprint!("{text}");
+            eprint!("{}", tame(text, false));
             terminal.read_line(&mut answer)
         })?;
         Ok(answer)
@@ -234,13 +239,41 @@ impl Ui {
                 "kind": error.kind().as_str(),
                 "help": error.help(),
             });
-            eprintln!("{object}");
+            eprintln!("{}", tame(&object.to_string(), true));
             return;
         }
-        eprintln!("error: {error}");
-        causes.iter().for_each(|cause| eprintln!("  because: {cause}"));
-        eprintln!("  help: {}", error.help());
+        // One line each: what a file is called or a node says does not begin a line of its own.
+        let line = |text: String| tame(&text.replace('\n', " "), false);
+        eprintln!("error: {}", line(error.to_string()));
+        causes.into_iter().for_each(|cause| eprintln!("  because: {}", line(cause)));
+        eprintln!("  help: {}", tame(error.help(), false));
     }
+}
+
+/// Colors of the program's own.
+const COLORS: [&str; 4] = ["\x1b[1;31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"];
+
+/// Text in which nothing moves a terminal or turns the direction of reading, whoever wrote it: only ends of lines,
+/// tabs and the program's own colors pass. JSON escapes what does not, other text has a mark there.
+fn tame(text: &str, json: bool) -> String {
+    let mut tamed = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let color = COLORS.into_iter().find(|color| !json && rest.starts_with(color));
+        let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let moves = c.is_control() && c != '\n' && c != '\t';
+        let taken = match color {
+            Some(color) => color,
+            None => &rest[..c.len_utf8()],
+        };
+        match color {
+            None if (moves || turns) && json => tamed.push_str(&format!("\\u{:04x}", u32::from(c))),
+            None if moves || turns => tamed.push(char::REPLACEMENT_CHARACTER),
+            _ => tamed.push_str(taken),
+        }
+        rest = &rest[taken.len()..];
+    }
+    tamed
 }
 
 /// The terminal itself: standard input may be a card or a document.

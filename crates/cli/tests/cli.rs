@@ -6,6 +6,7 @@ use std::{
     io::Read,
     path::Path,
     process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -152,5 +153,69 @@ fn output_has_escape_codes_only_where_they_are_wanted() {
         assert_eq!(stderr, "", "{row}");
         let (_, _, stderr) = run(galen().arg("cure").envs(variables.iter().copied()));
         assert_eq!(stderr.contains('\x1b'), expected, "{row}");
+    }
+}
+
+/// Each command that does something has a man page of its own, and each shell completes its words.
+#[test]
+fn man_pages_and_completions_know_every_command() {
+    const COMMANDS: [&str; 20] = [
+        "init",
+        "doctor",
+        "config-show",
+        "wallet-import",
+        "wallet-backup",
+        "wallet-restore",
+        "wallet-sign",
+        "contact-card",
+        "contact-introduce",
+        "network-add",
+        "deploy",
+        "dev-fund",
+        "relay",
+        "record-propose",
+        "record-cosign",
+        "consent-revoke-all",
+        "request-refuse",
+        "grant-add",
+        "access-log",
+        "audit",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let (output, ..) = run(galen().arg("man").arg(folder.path()));
+    assert!(output.status.success());
+    let pages: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().path()).collect();
+    assert!(pages.len() > 50, "{} pages", pages.len());
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        assert!(text.contains(".SH SYNOPSIS") && text.contains(".SH NAME"), "{}", page.display());
+    }
+    for command in COMMANDS {
+        let page = fs::read_to_string(folder.path().join(format!("galen-{command}.1"))).unwrap();
+        assert!(page.contains("Examples:"), "{command}");
+    }
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let (_, script, stderr) = run(galen().args(["completions", shell]));
+        assert_eq!(stderr, "", "{shell}");
+        for word in COMMANDS.iter().flat_map(|command| command.split('-')) {
+            assert!(script.contains(word), "{shell} does not complete {word}");
+        }
+    }
+}
+
+/// 30 ms in a release build; a debug build is larger and slower.
+#[test]
+fn help_and_version_are_there_at_once() {
+    let limit = Duration::from_millis(if cfg!(debug_assertions) { 300 } else { 30 });
+    for argument in ["--help", "--version"] {
+        let look = || {
+            let started = Instant::now();
+            let (output, stdout, _) = run(galen().arg(argument));
+            assert!(output.status.success() && stdout.starts_with(['g', 'P']), "{stdout}");
+            started.elapsed()
+        };
+        // The quickest of some: what else the machine does only adds to it.
+        let quickest = (0..10).map(|_| look()).min().unwrap();
+        assert!(quickest < limit, "{argument} takes {quickest:?}");
     }
 }

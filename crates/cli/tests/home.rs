@@ -307,3 +307,46 @@ fn killed_at_any_write_a_profile_is_finished_by_running_again() {
     }
     assert!(kills > 10, "only {kills} kills");
 }
+
+/// Wallets go both ways between this program and `cast`, by their files and passwords alone.
+#[test]
+fn wallets_go_to_cast_and_come_from_it() {
+    let found = Command::new("cast").arg("--version").output().is_ok_and(|it| it.status.success());
+    if !found {
+        let required = std::env::var("GALEN_REQUIRE_CAST").is_ok_and(|value| value == "1");
+        assert!(!required, "cast is required and missing");
+        eprintln!("skipped: cast is missing");
+        return;
+    }
+    let place = Place::new();
+    let cast = |args: &[&str]| {
+        let output = place.command("cast", "a").args(args).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "cast {args:?}: {stderr}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let folder = place.path("nobody/.foundry/keystores");
+    fs::create_dir_all(&folder).unwrap();
+    // cast takes passwords of its own making only in arguments; this is a test's.
+    cast(&["wallet", "import", "theirs", "--private-key", KEY, "--unsafe-password", PASSWORD]);
+    let listed = place.json("a", &["wallet", "list"]);
+    assert_eq!(listed["wallets"][0]["name"], "theirs");
+    let dev = Dev::start(&place);
+    let init = ["init", "--role", "organization", "--account", "theirs"];
+    assert_eq!(place.json("a", &init)["id"], ACCOUNT);
+    dev.fund(&place, &ACCOUNT.into());
+    let deployed = place.json("a", &["deploy", "--rpc-url", &dev.1, "--finality", "instant"]);
+    assert_eq!(deployed["founders"][0], ACCOUNT, "their wallet signs and pays");
+    assert_eq!(place.json("a", &["init"])["keys_published"], true);
+    assert!(!place.path("a/keystores/theirs").exists(), "their folder is only read");
+
+    let ours = place.json("a", &["wallet", "new", "ours"]);
+    let file = ours["file"].as_str().unwrap();
+    let pass = place.path("pass").display().to_string();
+    let with = ["--keystore", file, "--password-file", &pass];
+    let address = cast(&[&["wallet", "address"][..], &with].concat());
+    assert_eq!(address.to_lowercase(), ours["address"].as_str().unwrap());
+    let signature = cast(&[&["wallet", "sign", "hello"][..], &with].concat());
+    let verified = cast(&["wallet", "verify", "--address", &address, "hello", &signature]);
+    assert!(verified.contains("succeeded"), "{verified}");
+}

@@ -575,10 +575,15 @@ fn ten_thousand_events_are_listed_in_two_seconds() {
         assert_eq!(audit["complete"], true);
         elapsed
     };
-    let first = look();
+    // The quickest of a few: a machine that does other things at the same time only ever adds to it.
+    let first = (0..2).map(|_| {
+        let _ = std::fs::remove_dir_all(cast.hospital.home.join("cache"));
+        look()
+    });
+    let first = first.min().unwrap();
     assert!(first < 5 * limit, "the first look takes {first:?}");
-    let later = look();
-    assert!(later < limit, "the second look takes {later:?}");
+    let later = (0..4).map(|_| look()).min().unwrap();
+    assert!(later < limit, "a later look takes {later:?}");
 }
 
 /// A patient whose records were read that often, made by the SDK: a command for each would take minutes.

@@ -27,11 +27,13 @@ pub(crate) enum WalletCommand {
     /// Write everything of the profile into one encrypted file, or show the seed as words.
     #[command(after_help = "Examples:\n  galen wallet backup --out st-anna.backup\n  \
         galen wallet backup --words          at a terminal only: 24 words to write on paper\n\n\
-        The file holds wallet, seed, settings, network and private book. Keep it apart from its passphrase.")]
+        The file holds wallet, seed, settings, network and private book. Keep it apart from its passphrase.\n\n\
+        Text output: the file.")]
     Backup(BackupArgs),
     /// Bring a profile back from the file of `galen wallet backup`.
     #[command(after_help = "Examples:\n  galen wallet restore st-anna.backup\n  \
-        galen wallet restore st-anna.backup --profile st-anna")]
+        galen wallet restore st-anna.backup --profile st-anna\n\n\
+        Text output: profile, id; separated by tabs.")]
     Restore(RestoreArgs),
     /// Sign a request from another machine, as an owner of a contract wallet.
     #[command(
@@ -42,7 +44,9 @@ pub(crate) enum WalletCommand {
     /// Keep the private book in the content store, so that wallet and seed words bring it back.
     ///
     /// For patients and readers this happens by itself after each change.
-    #[command(after_help = "Examples:\n  galen wallet archive")]
+    #[command(
+        after_help = "Examples:\n  galen wallet archive\n\nText output: `archived` or `unchanged`."
+    )]
     Archive,
     /// Hand the profile's id to another wallet: the old one signs for it no more.
     ///

@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn completions(args: &CompletionsArgs, ui: &Ui) -> Result<ExitCode, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "galen", &mut script);
-    ui.line(String::from_utf8_lossy(&script).trim_end())?;
+    ui.lines(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 
