@@ -53,10 +53,11 @@ async fn serve(args: &DevArgs, ui: &Ui) -> Result<(), CliError> {
     chain.unlock(keys)?;
     let listener = listen(args.listen).await?;
     let address = listener.local_addr()?;
+    let stop = interrupted();
     tell(args, &accounts, &chain, address, ui)?;
     let blocks = args.block_time.map(|seconds| tokio::spawn(mine(chain.clone(), seconds)));
     let server = server::Server::new(chain, args.allow_origin.clone());
-    server.run(listener, interrupted()).await;
+    server.run(listener, stop).await;
     if let Some(blocks) = blocks {
         blocks.abort();
     }
@@ -113,19 +114,25 @@ fn tell(
 }
 
 /// Ends when somebody asks the process to end: Ctrl-C, or a terminate signal.
-pub(crate) async fn interrupted() {
+///
+/// Listens from the call on, not from the first poll: whoever saw that the service is ready may end it at once.
+pub(crate) fn interrupted() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let signals = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    };
+    async move {
+        #[cfg(unix)]
+        if let (Ok(mut interrupt), Ok(mut terminate)) = signals {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
             return;
         }
+        let _ = tokio::signal::ctrl_c().await;
     }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Blocks without transactions, for whoever waits for blocks.

@@ -70,6 +70,7 @@ async fn serve(args: &RelayArgs, globals: &Globals, ui: &Ui) -> Result<(), CliEr
         "Relay for {:#x}, paid by {:#x}. Ctrl-C ends it.",
         ready.ledger, ready.wallet
     ));
+    let stop = interrupted();
     if ui.json() {
         ui.object_line(&ready)?
     } else {
@@ -82,7 +83,7 @@ async fn serve(args: &RelayArgs, globals: &Globals, ui: &Ui) -> Result<(), CliEr
             said.warn(&format!("cannot see to earlier transactions: {error}"));
         }
     });
-    http::serve(listener, relay.router(), Relay::http_limits(), interrupted()).await;
+    http::serve(listener, relay.router(), Relay::http_limits(), stop).await;
     resuming.abort();
     ui.status("Stopped.");
     Ok(())
