@@ -154,6 +154,11 @@ impl Account {
         Self { id: signer.address(), signer: Arc::new(signer) }
     }
 
+    /// As [`Account::new`], for a signer that is shared.
+    pub fn of_signer(signer: Arc<dyn Signer>) -> Self {
+        Self { id: signer.address(), signer }
+    }
+
     /// A fresh random account that controls itself.
     pub fn random() -> Self {
         Self::new(KeySigner::random())

@@ -9,11 +9,19 @@ mod text;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use alloy::sol_types::{Eip712Domain, eip712_domain};
+use alloy::{
+    network::{Ethereum, TransactionBuilder},
+    providers::{DynProvider, Provider},
+    rpc::types::TransactionRequest,
+    sol_types::{Eip712Domain, SolCall, eip712_domain},
+};
 use alloy_primitives::{Address, Bytes, Signature};
 use async_trait::async_trait;
 
-use crate::account::{SignError, Signer, SigningRequest, TransactionToSign};
+use crate::{
+    ChainError,
+    account::{SignError, Signer, SigningRequest, TransactionToSign},
+};
 
 pub use text::{decode_request, decode_signature, encode_request, encode_signature};
 
@@ -30,6 +38,61 @@ alloy::sol! {
     struct SafeMessage {
         bytes message;
     }
+
+    function getThreshold() external view returns (uint256 threshold);
+    function getOwners() external view returns (address[] memory owners);
+}
+
+/// Who owns a contract wallet, and how many of them must sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SafeRules {
+    /// The owners, in the wallet's order.
+    pub owners: Vec<Address>,
+    /// How many of them must sign.
+    pub threshold: usize,
+}
+
+impl SafeRules {
+    /// Asks a contract wallet. `None` if there is no contract, or one that does not answer as a Safe does.
+    ///
+    /// # Errors
+    ///
+    /// What a node can do wrong.
+    pub async fn of(
+        provider: &DynProvider<Ethereum>,
+        wallet: Address,
+    ) -> Result<Option<Self>, ChainError> {
+        let (Some(threshold), Some(owners)) = (
+            ask(provider, wallet, &getThresholdCall {}).await?,
+            ask(provider, wallet, &getOwnersCall {}).await?,
+        ) else {
+            return Ok(None);
+        };
+        let threshold = usize::try_from(threshold).unwrap_or(usize::MAX);
+        Ok(Some(Self { owners, threshold }))
+    }
+}
+
+/// Calls a view function; `None` for a revert and for an answer that is none.
+async fn ask<C: SolCall>(
+    provider: &DynProvider<Ethereum>,
+    wallet: Address,
+    call: &C,
+) -> Result<Option<C::Return>, ChainError> {
+    let request = TransactionRequest::default().with_to(wallet).with_input(call.abi_encode());
+    match provider.call(request).await {
+        Ok(answer) => Ok(C::abi_decode_returns(&answer).ok()),
+        // A contract without the function reverts, and gives no data that would tell more.
+        Err(error) if error.as_error_resp().is_some_and(|said| said.message.contains("revert")) => {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The account whose signature over a request this is; `None` if it is none, or not in its one form.
+pub fn signer_of(request: &SigningRequest, signature: &Bytes) -> Option<Address> {
+    parse(signature)?.recover_address_from_prehash(&request.to_sign()).ok()
 }
 
 /// The wallet's message that holds a request's digest, and the wallet's domain.
@@ -106,9 +169,8 @@ impl SafeSigner {
     ) -> Result<(), SignError> {
         let wrong =
             || SignError::Refused("a signature is not that of an owner over this".to_owned());
-        let signature = parse(signature).ok_or_else(wrong)?;
-        let owner = signature.recover_address_from_prehash(&request.to_sign());
-        let owner = owner.ok().filter(|owner| self.owners.contains(owner)).ok_or_else(wrong)?;
+        let owner = signer_of(request, signature).filter(|owner| self.owners.contains(owner));
+        let (owner, signature) = owner.zip(parse(signature)).ok_or_else(wrong)?;
         collected.insert(owner, signature);
         Ok(())
     }

@@ -111,7 +111,15 @@ pub(crate) struct Connection {
     /// File that holds the password of seed and wallet [env: ETH_PASSWORD]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
-    /// Seconds to wait for a node, a relay or a transaction [default: 90]
+    /// Contract wallet: where lines of owners on other machines appear, a file or a folder.
+    ///
+    /// It is looked at until enough have signed or --timeout is over. Each run asks for new signatures.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) signatures: Option<PathBuf>,
+    /// Contract wallet: write each request for owners on other machines into this file.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) request_out: Option<PathBuf>,
+    /// Seconds to wait for a node, a relay, a transaction or an owner [default: 90]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
 }

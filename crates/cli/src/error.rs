@@ -211,6 +211,10 @@ const fn help_for_signature(error: &SignError) -> &'static str {
         SignError::Refused(_) => {
             "nothing was signed: what was asked for does not add up with what this profile and the chain know"
         }
+        SignError::Unavailable(_) => {
+            "see that the device or the other owners are there and sign in time (--timeout), then run it \
+             again: each run asks for new signatures"
+        }
         error => help_for(error.kind()),
     }
 }

@@ -7,14 +7,18 @@ mod code;
 mod commands;
 mod connect;
 mod contacts;
+#[cfg(feature = "hardware")]
+mod device;
 mod error;
 mod hidden;
 mod home;
 mod networks;
 mod outfile;
+mod owners;
 mod profile;
 mod session;
 mod settings;
+mod signers;
 mod signing;
 mod table;
 mod ui;

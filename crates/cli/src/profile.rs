@@ -25,7 +25,8 @@ pub(crate) struct Profile {
     /// Name in the address book of networks; none before `galen deploy` or a card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<Name>,
-    /// Keystore by name. Exactly one of `account` and `keystore` is set.
+    /// Keystore by name. Exactly one of `account`, `keystore` and `device` is set. Of a contract wallet it is
+    /// the keystore that pays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) account: Option<Name>,
     /// Keystore by path.
@@ -49,6 +50,50 @@ pub(crate) struct Profile {
     /// Unix second of the last backup of this profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) backed_up: Option<u64>,
+    /// The device that holds the key, instead of a keystore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<Device>,
+    /// The id is a contract wallet, and these owners of it sign here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) safe: Option<SafeWallet>,
+}
+
+/// `[safe]`: a contract wallet and those of its owners whose keystores are on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SafeWallet {
+    /// How many owners must sign, as the wallet said when the profile was made. What it says now counts.
+    pub(crate) threshold: usize,
+    /// The account that pays where no relay does: a contract wallet cannot.
+    pub(crate) payer: Address,
+    pub(crate) owners: Vec<SafeOwner>,
+}
+
+/// An owner of the contract wallet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SafeOwner {
+    /// Keystore by name.
+    pub(crate) account: Name,
+    pub(crate) address: Address,
+}
+
+/// `[device]`: a hardware wallet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Device {
+    pub(crate) kind: DeviceKind,
+    /// Account of the device: m/44'/60'/INDEX'/0/0.
+    pub(crate) index: usize,
+    pub(crate) address: Address,
+}
+
+/// The hardware wallets that there are drivers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DeviceKind {
+    Ledger,
+    Trezor,
 }
 
 impl Profile {
@@ -64,5 +109,10 @@ impl Profile {
     /// The account whose signature counts.
     pub(crate) fn controller(&self) -> Address {
         self.controller.unwrap_or(self.id)
+    }
+
+    /// The account that pays where no relay does.
+    pub(crate) fn payer(&self) -> Address {
+        self.safe.as_ref().map_or_else(|| self.controller(), |safe| safe.payer)
     }
 }

@@ -22,10 +22,10 @@ use crate::{
     home::ProfileDir,
     networks::Network,
     settings::{Settings, StoreSpec},
+    signers::Signers,
     signing::{Asking, Known},
     ui::Ui,
-    unlock::{Keyring, LockedSigner},
-    wallet,
+    unlock::Keyring,
 };
 
 /// One profile on its network.
@@ -42,6 +42,7 @@ pub(crate) struct Session {
     book: Arc<RwLock<Arc<Book>>>,
     asking: Asking,
     payer: Payer,
+    node: connect::Node,
 }
 
 impl Session {
@@ -64,22 +65,23 @@ impl Session {
         let (network_name, network) = (network_name.clone(), network.clone());
         let place = settings.home.value.profile(&settings.profile.value);
         let seed = unlock_seed(&place, &keyring)?;
-        let keystore = wallet::locate(&settings)?;
-        let signer = LockedSigner::new(profile.controller(), keystore, keyring);
         let keys = seed.pseudonym(profile.id);
         let book_file = BookFile::new(place, &keys);
         let book = Arc::new(RwLock::new(Arc::new(book_file.read()?)));
         let name = network_name.as_str();
-        let known = Known::new(profile.id, keys.segment_map(), book.clone(), name, &network);
-        let asking = Asking::new(Arc::new(signer), ui.clone(), known);
-        let account = Account::new(asking.clone()).for_id(profile.id);
-        let identity = Identity::new(account.clone(), &seed);
+        let known = Known::new(profile.id, keys.clone(), book.clone(), name, &network);
 
         let urls = settings.rpc_urls.as_ref().map(|urls| urls.value.as_slice()).unwrap_or_default();
         let node = connect::node(&settings, urls, Some(network.chain_id))?;
         let ledger = connect::ledger(&node, &network);
         let ledger = ui.waiting("the node to answer", ledger).await?;
-        let payer = payer(&settings, &network, &node, &account, ui)?;
+        let Signers { signs, pays, wallet } =
+            Signers::of(&profile, &settings, &node, network.chain_id, keyring, ui).await?;
+        let asking = Asking::new(signs, ui.clone(), known).for_wallet(wallet);
+        let account = Account::new(asking.clone()).for_id(profile.id);
+        let identity = Identity::new(account.clone(), &seed);
+
+        let payer = payer(&settings, &network, &node, pays.as_ref().unwrap_or(&account), ui)?;
         let ledger = ledger.with_payer(payer.clone());
         let storage = open_store(&settings.store.value).await?;
         let history = HistoryOptions {
@@ -102,12 +104,18 @@ impl Session {
             book,
             asking,
             payer,
+            node,
         })
     }
 
     /// What asks before signing, to allow many signatures at once.
     pub(crate) const fn asking(&self) -> &Asking {
         &self.asking
+    }
+
+    /// The network's node.
+    pub(crate) const fn node(&self) -> &connect::Node {
+        &self.node
     }
 
     /// Who pays.

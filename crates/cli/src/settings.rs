@@ -180,6 +180,10 @@ pub(crate) struct Settings {
     pub(crate) keystore: Option<Setting<PathBuf>>,
     pub(crate) password_file: Option<Setting<PathBuf>>,
     pub(crate) timeout: Setting<Duration>,
+    /// Where signatures of other owners of a contract wallet appear.
+    pub(crate) signatures: Option<PathBuf>,
+    /// Where requests for them are written.
+    pub(crate) request_out: Option<PathBuf>,
 }
 
 impl Settings {
@@ -259,6 +263,8 @@ impl Settings {
             keystore,
             password_file,
             timeout,
+            signatures: flags.signatures.clone(),
+            request_out: flags.request_out.clone(),
         })
     }
 

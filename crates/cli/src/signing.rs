@@ -1,6 +1,7 @@
 //! Nothing is signed before its explanation was shown and answered.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::SystemTime,
 };
@@ -11,7 +12,7 @@ use galen_chain::{
     SignError, Signer, SigningRequest, TransactionToSign,
     clear::{Explanation, KnownName, KnownNetwork, LineKind, Names, explain},
 };
-use galen_crypto::SegmentMap;
+use galen_crypto::{ContactEnvelope, GrantEnvelope, PatientKeys};
 use galen_fhir::Category;
 use galen_types::{LedgerId, Segment};
 
@@ -29,19 +30,48 @@ pub(crate) struct Asking {
     ui: Ui,
     names: Arc<dyn Names>,
     allowed: Arc<Mutex<Option<Allowed>>>,
+    /// The contract wallet whose owners sign.
+    wallet: Option<Address>,
 }
 
 /// Signatures that were allowed together.
 #[derive(Debug)]
 struct Allowed {
     primary_type: &'static str,
-    left: usize,
+    how_many: HowMany,
+}
+
+#[derive(Debug)]
+enum HowMany {
+    /// This many more.
+    Left(usize),
+    /// The first is asked for in full, the second together with all that follow.
+    Rest { covers: String, seen: usize, granted: bool },
+}
+
+/// What was allowed says of a message.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Covered,
+    /// It and all that follow are asked for together.
+    AskForRest(String),
+    AskInFull,
 }
 
 impl Asking {
     /// `names` is what the person knows: contacts, categories, the network.
     pub(crate) fn new(inner: Arc<dyn Signer>, ui: Ui, names: impl Names + 'static) -> Self {
-        Self { inner, ui, names: Arc::new(names), allowed: Arc::default() }
+        Self { inner, ui, names: Arc::new(names), allowed: Arc::default(), wallet: None }
+    }
+
+    /// What is asked for is signed by owners of a contract wallet: they see what their keys sign, too.
+    pub(crate) fn for_wallet(self, wallet: Option<Address>) -> Self {
+        Self { wallet, ..self }
+    }
+
+    /// The contract wallet whose owners sign, if it is one.
+    pub(crate) const fn wallet(&self) -> Option<Address> {
+        self.wallet
     }
 
     /// Asks once for the next `count` messages of one kind. `covers` says in one line what they are.
@@ -60,23 +90,45 @@ impl Asking {
         self.ui
             .show(&format!("This takes {count} signatures ({kind}). Each is checked by itself."));
         self.confirm(&format!("Sign all {count}?"))?;
-        *self.lock() = Some(Allowed { primary_type, left: count });
+        *self.lock() = Some(Allowed { primary_type, how_many: HowMany::Left(count) });
         Ok(())
     }
 
-    /// Whether the message is covered by [`Asking::allow_next`]; if so, one less is left.
-    fn take_allowed(&self, explanation: &Explanation) -> bool {
+    /// As [`Asking::allow_next`] where nobody knows how many there will be, as in an import: the first is
+    /// asked for in full, and the second once for it and all that follow.
+    pub(crate) fn allow_rest(&self, primary_type: &'static str, covers: &str) {
+        let how_many = HowMany::Rest { covers: covers.to_owned(), seen: 0, granted: false };
+        *self.lock() = Some(Allowed { primary_type, how_many });
+    }
+
+    /// Whether the message is covered by [`Asking::allow_next`] or [`Asking::allow_rest`].
+    fn take_allowed(&self, explanation: &Explanation) -> Verdict {
         let mut allowed = self.lock();
-        match allowed.as_mut() {
-            Some(batch) if batch.primary_type != explanation.primary_type => {
-                *allowed = None;
-                false
+        let Some(batch) = allowed.as_mut() else { return Verdict::AskInFull };
+        if batch.primary_type != explanation.primary_type {
+            *allowed = None;
+            return Verdict::AskInFull;
+        }
+        if explanation.is_dangerous() {
+            return Verdict::AskInFull;
+        }
+        match &mut batch.how_many {
+            HowMany::Left(0) => Verdict::AskInFull,
+            HowMany::Left(left) => {
+                *left -= 1;
+                Verdict::Covered
             }
-            Some(batch) if batch.left > 0 && !explanation.is_dangerous() => {
-                batch.left -= 1;
-                true
+            HowMany::Rest { granted: true, .. } => Verdict::Covered,
+            HowMany::Rest { covers, seen, .. } => {
+                *seen += 1;
+                if *seen == 1 { Verdict::AskInFull } else { Verdict::AskForRest(covers.clone()) }
             }
-            _ => false,
+        }
+    }
+
+    fn grant_rest(&self) {
+        if let Some(Allowed { how_many: HowMany::Rest { granted, .. }, .. }) = &mut *self.lock() {
+            *granted = true;
         }
     }
 
@@ -96,18 +148,31 @@ impl Asking {
     }
 
     fn ask(&self, request: &SigningRequest) -> Result<(), SignError> {
+        let wallet = request.wallet.or(self.wallet);
+        let request = &SigningRequest { wallet, ..request.clone() };
         let explanation = explain(request, &*self.names)?;
         // A session speaks to one network. What asks it to sign for another is not the session.
         if explanation.network.is_none() {
             show(&self.ui, &explanation);
             return Err(SignError::Refused("it is for another network than yours".to_owned()));
         }
-        if self.take_allowed(&explanation) {
-            self.ui.status(&explanation.sentence);
-            return Ok(());
+        match self.take_allowed(&explanation) {
+            Verdict::Covered => {
+                self.ui.status(&explanation.sentence);
+                Ok(())
+            }
+            Verdict::AskForRest(covers) => {
+                show(&self.ui, &explanation);
+                self.ui.show(&format!("{BOLD}{covers}{PLAIN}"));
+                self.confirm("Sign this and all that follow? Each is checked by itself.")?;
+                self.grant_rest();
+                Ok(())
+            }
+            Verdict::AskInFull => {
+                show(&self.ui, &explanation);
+                self.confirm("Sign this?")
+            }
         }
-        show(&self.ui, &explanation);
-        self.confirm("Sign this?")
     }
 }
 
@@ -149,16 +214,18 @@ impl Signer for Asking {
 /// What the person knows: their private book, and what their own segments stand for.
 pub(crate) struct Known {
     own: Address,
-    segments: SegmentMap,
+    keys: PatientKeys,
     book: Arc<RwLock<Arc<Book>>>,
     network: KnownNetwork,
+    /// Categories of others' segments, by patient, as far as somebody asked.
+    others: Mutex<BTreeMap<Address, Arc<BTreeMap<Segment, u8>>>>,
 }
 
 impl Known {
-    /// `own` is the id that signs and `segments` the map of its own chart.
+    /// `own` is the id that signs and `keys` its own, which open what the book keeps sealed.
     pub(crate) fn new(
         own: Address,
-        segments: SegmentMap,
+        keys: PatientKeys,
         book: Arc<RwLock<Arc<Book>>>,
         name: &str,
         network: &Network,
@@ -167,7 +234,34 @@ impl Known {
         // The ledger's constructor creates the consortium first of all.
         let consortium = Some(network.ledger.create(1));
         let network = KnownNetwork { name: name.to_owned(), ledger, consortium };
-        Self { own, segments, book, network }
+        Self { own, keys, book, network, others: Mutex::default() }
+    }
+
+    /// What another's segments stand for: as they introduced themselves, or as they granted.
+    fn others(&self, patient: Address) -> Arc<BTreeMap<Segment, u8>> {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.entry(patient).or_insert_with(|| Arc::new(self.open(patient))).clone()
+    }
+
+    fn open(&self, patient: Address) -> BTreeMap<Segment, u8> {
+        let book = self.book.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let key = self.keys.identity();
+        let introduction = book.contact(patient).and_then(|contact| contact.introduction.as_ref());
+        let introduced = introduction
+            .and_then(|sealed| ContactEnvelope::decode(sealed).ok())
+            .filter(|envelope| envelope.terms().patient == patient)
+            .and_then(|envelope| envelope.open(&key).ok());
+        let mut found: BTreeMap<Segment, u8> = introduced
+            .into_iter()
+            .flatten()
+            .map(|(category, segment)| (segment, category))
+            .collect();
+        let grants = book.grants.iter().filter_map(|sealed| GrantEnvelope::decode(sealed).ok());
+        for envelope in grants.filter(|envelope| envelope.terms().patient == patient) {
+            let Ok((_, segments)) = envelope.open(&key) else { continue };
+            found.extend(segments.iter().map(|granted| (granted.key.segment(), granted.category)));
+        }
+        found
     }
 }
 
@@ -189,11 +283,12 @@ impl Names for Known {
     }
 
     fn segment(&self, patient: Address, segment: Segment) -> Option<String> {
-        if patient != self.own {
-            return None;
-        }
-        let category = Category::from_index(self.segments.category(segment))?;
-        Some(category.name().to_owned())
+        let category = if patient == self.own {
+            self.keys.segment_map().category(segment)
+        } else {
+            *self.others(patient).get(&segment)?
+        };
+        Some(Category::from_index(category)?.name().to_owned())
     }
 
     fn network(&self) -> Option<KnownNetwork> {
@@ -277,17 +372,29 @@ mod tests {
     fn what_was_allowed_together_is_counted_and_of_one_kind() {
         let (asking, id) = asking();
         let shown = |nonce| explain(&cancellation(id, LEDGER, nonce), &Stranger).unwrap();
-        assert!(!asking.take_allowed(&shown(0)));
+        use Verdict::{AskForRest, AskInFull, Covered};
+        let take = |nonce| asking.take_allowed(&shown(nonce));
+        assert_eq!(take(0), AskInFull);
         asking.allow_next(2, "Cancellation", "Two cancellations").unwrap();
-        assert!(asking.take_allowed(&shown(0)));
-        assert!(asking.take_allowed(&shown(1)));
-        assert!(!asking.take_allowed(&shown(2)), "no more than were allowed");
+        assert_eq!((take(0), take(1)), (Covered, Covered));
+        assert_eq!(take(2), AskInFull, "no more than were allowed");
         asking.allow_next(2, "Proposal", "Two proposals").unwrap();
-        assert!(!asking.take_allowed(&shown(0)), "another kind");
+        assert_eq!(take(0), AskInFull, "another kind");
         asking.allow_next(1, "Cancellation", "One cancellation").unwrap();
         let mut grave = shown(0);
         let text = "Stop.".to_owned();
         grave.warnings.push(galen_chain::clear::Warning { code: "new_key", danger: true, text });
-        assert!(!asking.take_allowed(&grave), "a grave warning is asked for by itself");
+        assert_eq!(
+            asking.take_allowed(&grave),
+            AskInFull,
+            "a grave warning is asked for by itself"
+        );
+
+        asking.allow_rest("Cancellation", "Many");
+        let rest = || AskForRest("Many".to_owned());
+        assert_eq!((take(0), take(1), take(2)), (AskInFull, rest(), rest()));
+        asking.grant_rest();
+        assert_eq!((take(3), take(4)), (Covered, Covered));
+        assert_eq!(asking.take_allowed(&grave), AskInFull, "a grave one is never among the rest");
     }
 }

@@ -177,13 +177,21 @@ pub(crate) fn read_secret_file(
 pub(crate) struct LockedSigner {
     address: Address,
     path: PathBuf,
+    /// What the person calls it.
+    what: String,
     keyring: Arc<Mutex<Keyring>>,
     opened: Arc<OnceLock<KeySigner>>,
 }
 
 impl LockedSigner {
     pub(crate) fn new(address: Address, path: PathBuf, keyring: Arc<Mutex<Keyring>>) -> Self {
-        Self { address, path, keyring, opened: Arc::default() }
+        let what = "the wallet".to_owned();
+        Self { address, path, what, keyring, opened: Arc::default() }
+    }
+
+    /// The same, asked for by another name.
+    pub(crate) fn called(self, what: String) -> Self {
+        Self { what, ..self }
     }
 
     /// The key; asks for the password the first time.
@@ -193,7 +201,7 @@ impl LockedSigner {
         if let Some(key) = self.opened.get() {
             return Ok(key);
         }
-        let secret = keyring.unlock(&self.path, "the wallet")?;
+        let secret = keyring.unlock(&self.path, &self.what)?;
         let help = "the keystore must hold the key of the account that the profile names";
         let key = KeySigner::from_key(&secret)
             .ok_or_else(|| CliError::invalid("the keystore holds no key", help))?;

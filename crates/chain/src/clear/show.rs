@@ -26,13 +26,15 @@ pub(super) struct View<'a> {
     pub(super) names: &'a dyn Names,
     pub(super) format: &'static Format,
     descriptor: &'static Descriptor,
+    /// The type string, which says what is a number.
+    encode_type: &'a str,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(
         request: &'a SigningRequest,
         names: &'a dyn Names,
-        encode_type: &str,
+        encode_type: &'a str,
     ) -> Result<Self, SignError> {
         let domain = &request.typed.domain;
         let name = domain.name.as_deref().unwrap_or_default();
@@ -40,7 +42,9 @@ impl<'a> View<'a> {
         let descriptor = Descriptor::of_domain(name, version);
         let format = descriptor.and_then(|descriptor| descriptor.format(encode_type));
         match (descriptor, format) {
-            (Some(descriptor), Some(format)) => Ok(Self { request, names, format, descriptor }),
+            (Some(descriptor), Some(format)) => {
+                Ok(Self { request, names, format, descriptor, encode_type })
+            }
             _ => Err(refused("no descriptor says how to show it")),
         }
     }
@@ -194,6 +198,10 @@ impl<'a> View<'a> {
                     None => format!("{key}, which Galen has no word for"),
                 }
             }
+            // Numbers above 32 bits travel in hex; a person counts in tens.
+            FieldFormat::Raw if is_number(self.encode_type, &field.path) => {
+                number(value)?.to_string()
+            }
             FieldFormat::Raw => match value {
                 Value::String(text) if is_hex(text) => text.clone(),
                 Value::String(text) => inert(text),
@@ -241,6 +249,25 @@ fn short(id: Address) -> String {
 fn plain(name: &str) -> String {
     let simple = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_');
     if name.len() <= 40 && name.chars().all(simple) { name.to_owned() } else { inert(name) }
+}
+
+/// Whether the field at a path such as `leaves.[].number` is a number, by the type string of the message.
+/// The struct of a list is the one that is named after `[]`'s field.
+fn is_number(encode_type: &str, path: &str) -> bool {
+    let mut steps = path.split('.').filter(|step| *step != "[]");
+    let mut at = encode_type.split(')').next();
+    let mut found = None;
+    while let (Some(step), Some(text)) = (steps.next(), at) {
+        let (_, members) = text.split_once('(').unwrap_or_default();
+        let mut members = members.split(',').filter_map(|member| member.split_once(' '));
+        found = members.find(|(_, name)| *name == step).map(|(kind, _)| kind);
+        at = found.and_then(|kind| {
+            let name = kind.trim_end_matches("[]");
+            let is = |text: &&str| text.split_once('(').is_some_and(|(is, _)| is == name);
+            encode_type.split(')').find(is)
+        });
+    }
+    found.is_some_and(|kind| kind.starts_with("uint") && !kind.starts_with("uint256"))
 }
 
 /// Hashes in canonical form are shown bare; a text that merely begins like one is quoted.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use alloy_primitives::Address;
 use galen_sdk::Role;
 
 /// Set up a profile: a wallet, a seed of all other keys, a network; publish the keys.
@@ -13,6 +14,8 @@ use galen_sdk::Role;
     galen init --from st-anna.png                      a patient, from a hospital's card\n  \
     galen init --role organization --name \"St Anna\"    then: galen deploy, or galen network add\n  \
     galen init --profile b --sibling-of a --from b.txt  the same person at another hospital\n  \
+    galen init --role organization --safe 0x… --owner ward --owner board --network test
+  \
     galen init --restore --account me --from card.txt   on a new machine, from wallet and seed words\n\n\
     Text output: `key<TAB>value` lines. JSON: profile, id, role, network, keys_published, fingerprint, \
     contact, restored.")]
@@ -38,6 +41,28 @@ pub(crate) struct InitArgs {
     /// Private file with the seed words; without it they are asked.
     #[arg(long, value_name = "FILE", requires = "restore")]
     pub(crate) seed_words_file: Option<PathBuf>,
+    /// The id is a contract wallet (a Safe); its owners sign. It cannot pay: a relay does, or --account, or the
+    /// first owner.
+    #[arg(long, value_name = "ADDRESS", requires = "owners", conflicts_with = "restore")]
+    pub(crate) safe: Option<Address>,
+    /// Keystore of an owner on this machine; may be given several times. Owners elsewhere use `galen wallet sign`.
+    #[arg(long = "owner", value_name = "NAME", requires = "safe")]
+    pub(crate) owners: Vec<String>,
+    /// How many owners must sign, if the contract wallet does not say so itself.
+    #[arg(long, value_name = "K", requires = "safe")]
+    pub(crate) threshold: Option<usize>,
+    /// The key is on a Ledger.
+    #[cfg(feature = "hardware")]
+    #[arg(long, conflicts_with_all = ["trezor", "restore"])]
+    pub(crate) ledger: bool,
+    /// The key is on a Trezor, which can pay for a contract wallet, but not sign messages.
+    #[cfg(feature = "hardware")]
+    #[arg(long, requires = "safe")]
+    pub(crate) trezor: bool,
+    /// Account of the device: m/44'/60'/INDEX'/0/0.
+    #[cfg(feature = "hardware")]
+    #[arg(long, value_name = "INDEX", default_value_t = 0)]
+    pub(crate) mnemonic_index: usize,
     /// Accept a weak password.
     #[arg(long)]
     pub(crate) weak: bool,

@@ -238,7 +238,7 @@ async fn payer(
     }
     let urls = settings.rpc_urls.as_ref().map(|urls| urls.value.clone()).unwrap_or_default();
     let Ok(node) = connect::node(settings, &urls, Some(network.chain_id)) else { return };
-    let address = profile.controller();
+    let address = profile.payer();
     match node.get_balance(address).await {
         Ok(balance) if balance < alloy_primitives::U256::from(LOW_BALANCE) => report.warn(
             "payer",

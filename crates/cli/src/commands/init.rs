@@ -14,6 +14,8 @@ use galen_crypto::RootSeed;
 use galen_sdk::{Card, Role, fingerprint};
 use serde::Serialize;
 
+#[cfg(feature = "hardware")]
+use crate::profile::DeviceKind;
 use crate::{
     args::{Globals, InitArgs, role},
     code::{Code, Kind},
@@ -22,9 +24,11 @@ use crate::{
     contacts::{self, Wish},
     error::CliError,
     home::{Lock, Name, ProfileDir, read_text, write_private},
-    profile::Profile,
+    networks::Networks,
+    profile::{Device, Profile, SafeWallet},
     session::Session,
     settings::{Config, Settings, StoreSpec},
+    signers::Wish as SafeWish,
     ui::Ui,
     unlock::Keyring,
     wallet,
@@ -41,8 +45,21 @@ pub(crate) fn run(args: &InitArgs, globals: &Globals, ui: &Ui) -> Result<ExitCod
         let place = settings.home.value.profile(&settings.profile.value);
         let alone = Lock::of(&place.settings())?;
         let card = args.from.as_deref().map(read_card).transpose()?;
-        let init = Init { args, settings: &settings, card: card.as_ref(), ui, place: &place };
+        let mut init = Init {
+            args,
+            settings: &settings,
+            card: card.as_ref(),
+            ui,
+            place: &place,
+            safe: None,
+            device: None,
+        };
         let network = init.network().await?;
+        init.device = match &settings.file {
+            Some(there) => there.device.clone(),
+            None => init.find_device().await?,
+        };
+        init.safe = init.find_safe(network.as_ref(), &keyring).await?;
         let profile = {
             let mut keyring = keyring.lock().unwrap_or_else(PoisonError::into_inner);
             init.profile(network, &mut keyring)?
@@ -99,6 +116,8 @@ struct Init<'a> {
     card: Option<&'a Card>,
     ui: &'a Ui,
     place: &'a ProfileDir,
+    safe: Option<SafeWallet>,
+    device: Option<Device>,
 }
 
 impl Init<'_> {
@@ -153,7 +172,11 @@ impl Init<'_> {
             )?,
             None => String::new(),
         };
-        let (account, keystore, controller) = self.wallet(keyring)?;
+        let (account, keystore, controller) = match (&self.safe, &self.device) {
+            (Some(safe), _) => self.payer(safe)?,
+            (None, Some(device)) => (None, None, device.address),
+            (None, None) => self.wallet(keyring)?,
+        };
         self.seed(keyring, controller)?;
         let profile = Profile {
             id: controller,
@@ -169,6 +192,8 @@ impl Init<'_> {
             password_file: None,
             timeout: None,
             backed_up: None,
+            device: self.device.clone(),
+            safe: self.safe.clone(),
         };
         profile.write(&self.place.settings())?;
         Ok(profile)
@@ -182,6 +207,18 @@ impl Init<'_> {
                 format!("profile {name} is a {}'s", there.role),
                 "choose another name with --profile",
             ));
+        }
+        if self.args.safe.is_some_and(|safe| there.safe.is_none() || safe != there.id) {
+            return Err(CliError::invalid(
+                format!("profile {name} is not that contract wallet's"),
+                "choose another name with --profile",
+            ));
+        }
+        // Other owners on this machine than before.
+        if let Some(safe) = self.safe.as_ref().filter(|safe| there.safe.as_ref() != Some(safe)) {
+            (there.account, there.keystore, _) = self.payer(safe)?;
+            there.safe = Some(safe.clone());
+            there.write(&self.place.settings())?;
         }
         match (&there.network, network) {
             (Some(set), Some(other)) if *set != other => {
@@ -245,6 +282,71 @@ impl Init<'_> {
             Some(_) => Ok((None, Some(absolute(&path)?), key.address())),
             None => Ok((Some(name.unwrap_or(own)), None, key.address())),
         }
+    }
+
+    /// Who owns the contract wallet, if the id is to be one.
+    async fn find_safe(
+        &self,
+        network: Option<&Name>,
+        keyring: &Mutex<Keyring>,
+    ) -> Result<Option<SafeWallet>, CliError> {
+        let Some(wallet) = self.args.safe else { return Ok(None) };
+        let (settings, home) = (self.settings, &self.settings.home.value);
+        let networks = Networks::read(home)?;
+        let known = network.and_then(|name| networks.get(name));
+        let said = settings.rpc_urls.as_ref().filter(|urls| urls.origin.is_said_now());
+        let urls = said.map(|urls| &urls.value).or(known.map(|known| &known.rpc_urls));
+        let chain_id = known.map(|known| known.chain_id);
+        let node = urls.map(|urls| connect::node(settings, urls, chain_id)).transpose()?;
+        let payer = match &settings.account {
+            _ if settings.keystore.is_some() => {
+                settings.keystore.as_ref().map(|it| it.value.clone())
+            }
+            Some(name) => Some(wallet::find(home, &name.value)?),
+            None => None,
+        };
+        let (owners, threshold) = (self.args.owners.as_slice(), self.args.threshold);
+        let wish = SafeWish { wallet, owners, threshold, payer };
+        let mut safe = wish.check(node.as_ref(), home, keyring).await?;
+        if let Some(device) = &self.device {
+            safe.payer = device.address;
+        }
+        Ok(Some(safe))
+    }
+
+    /// The keystore that pays for the contract wallet, and the wallet's address.
+    fn payer(&self, safe: &SafeWallet) -> Result<Wallet, CliError> {
+        let id = self.args.safe.unwrap_or_default();
+        let settings = self.settings;
+        match (&self.device, &settings.keystore, &settings.account) {
+            (Some(_), _, _) => Ok((None, None, id)),
+            (None, Some(path), _) => Ok((None, Some(absolute(&path.value)?), id)),
+            (None, None, Some(name)) => Ok((Some(name.value.clone()), None, id)),
+            (None, None, None) => Ok((safe.owners.first().map(|it| it.account.clone()), None, id)),
+        }
+    }
+
+    /// The device that holds the key, if one is asked for.
+    #[cfg(feature = "hardware")]
+    async fn find_device(&self) -> Result<Option<Device>, CliError> {
+        let kind = match (self.args.ledger, self.args.trezor) {
+            (true, _) => DeviceKind::Ledger,
+            (_, true) => DeviceKind::Trezor,
+            _ => return Ok(None),
+        };
+        let index = self.args.mnemonic_index;
+        self.ui.status("Looking for the device; unlock it, and open the Ethereum app of a Ledger.");
+        let failed = |source: galen_chain::SignError| CliError::Chain {
+            doing: "find the device",
+            source: source.into(),
+        };
+        let found = crate::device::open(kind, index).await.map_err(failed)?;
+        Ok(Some(Device { kind, index, address: found.address() }))
+    }
+
+    #[cfg(not(feature = "hardware"))]
+    async fn find_device(&self) -> Result<Option<Device>, CliError> {
+        Ok(None)
     }
 
     /// The root seed, under the wallet's password: the one that is there, a sibling's, restored, or new.

@@ -2,12 +2,12 @@
 
 use alloy_primitives::{Address, B256};
 use galen_chain::{
-    Signer,
+    Signer, SigningRequest,
     safe::{decode_request, encode_signature},
 };
 use serde::Serialize;
 
-use crate::{error::CliError, session::Session, ui::Ui};
+use crate::{error::CliError, session::Session, signers, ui::Ui};
 
 /// The result of `galen wallet sign`.
 #[derive(Debug, Serialize)]
@@ -29,6 +29,7 @@ pub(crate) async fn sign(session: &Session, ui: &Ui, line: &str) -> Result<(), C
         source: source.into(),
     };
     let request = decode_request(line).map_err(failed)?;
+    require_own(&request, session, ui).await?;
     let asking = session.asking();
     let signature = asking.sign(&request).await.map_err(failed)?;
     let signed = Signed {
@@ -38,4 +39,31 @@ pub(crate) async fn sign(session: &Session, ui: &Ui, line: &str) -> Result<(), C
         wallet: request.wallet,
     };
     if ui.json() { ui.object(&signed) } else { ui.line(&signed.signature) }
+}
+
+/// Only what is for a contract wallet that this profile's wallet is an owner of. What is for the profile itself
+/// is signed by the command that makes it, and never because a line asks for it.
+async fn require_own(request: &SigningRequest, session: &Session, ui: &Ui) -> Result<(), CliError> {
+    let Some(wallet) = request.wallet else {
+        return Err(CliError::invalid(
+            "the request is not one of a contract wallet",
+            "use the command for what is to be signed; requests of others are not signed",
+        ));
+    };
+    let signer = session.asking().address();
+    let owns = "use --profile with the profile of an owner; check with whom the request came from";
+    if session.asking().wallet().is_some() {
+        return Err(CliError::invalid("this profile is a contract wallet itself", owns));
+    }
+    match signers::ask(session.node(), wallet).await? {
+        Some(rules) if rules.owners.contains(&signer) => Ok(()),
+        Some(_) => {
+            let text = format!("{signer:#x} is not an owner of the contract wallet {wallet:#x}");
+            Err(CliError::invalid(text, owns))
+        }
+        None => {
+            ui.warn(&format!("the contract wallet {wallet:#x} does not say who its owners are"));
+            Ok(())
+        }
+    }
 }

@@ -59,21 +59,26 @@ impl World {
         self.file(name).to_str().unwrap().to_owned()
     }
 
-    /// Somebody with a folder, a password file and a profile; on the network if a card is given.
-    pub(crate) fn person(&self, name: &str, role: &str, card: Option<&str>) -> Person {
+    /// Somebody with a folder and a password file.
+    pub(crate) fn newcomer(&self, name: &str) -> Person {
         let home = self.file(name);
         std::fs::create_dir(&home).unwrap();
         let password = home.join("password");
         std::fs::write(&password, format!("correct horse battery staple {name}\n")).unwrap();
         std::fs::set_permissions(&password, PermissionsExt::from_mode(0o600)).unwrap();
-        let mut person = Person {
+        Person {
             home,
             password,
             store: format!("local:{}", self.path("store")),
             url: self.url.clone(),
             traces: self.traces.clone(),
             id: Address::ZERO,
-        };
+        }
+    }
+
+    /// A newcomer with a profile; on the network if a card is given.
+    pub(crate) fn person(&self, name: &str, role: &str, card: Option<&str>) -> Person {
+        let mut person = self.newcomer(name);
         let mut args = vec!["init", "--role", role, "--name", name, "--no-publish"];
         args.extend(card.iter().flat_map(|card| ["--from", card]));
         let made = person.json(&args);
@@ -82,7 +87,7 @@ impl World {
         person
     }
 
-    fn fund(&self, id: Address) {
+    pub(crate) fn fund(&self, id: Address) {
         let funded = Command::new(env!("CARGO_BIN_EXE_galen"))
             .args(["dev", "fund", &format!("{id:#x}"), "--quiet", "--rpc-url", &self.url])
             .output()

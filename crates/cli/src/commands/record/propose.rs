@@ -140,6 +140,9 @@ impl Job<'_> {
             bytes: source.bytes.map_err(unread),
         });
         let mut shown = Shown::new(self.ui, files);
+        let name = galen_chain::clear::inert(&self.session.display(self.contact.patient()));
+        let covers = format!("More proposals of this import for {name} follow.");
+        self.session.asking().allow_rest("Proposal", &covers);
         if again && !past.is_empty() {
             // What was signed is sent before it is forgotten.
             self.take_up(&past, &mut journal, &mut shown, Vec::new()).await?;

@@ -26,6 +26,7 @@ use crate::{
 };
 
 const VERSION: u32 = 1;
+const OWNER: &str = "owner ";
 const LABEL: &str = "galen.backup.v1";
 
 /// The file.
@@ -44,7 +45,7 @@ struct Content {
     name: Name,
     profile: Profile,
     network: Option<Network>,
-    /// Text of the keystores: `seed` and, unless it is a device's, `wallet`.
+    /// Text of the keystores: `seed`, unless it is a device's `wallet`, and `owner NAME` of a contract wallet.
     keystores: BTreeMap<String, String>,
     /// The sealed book, in base64.
     book: Option<String>,
@@ -76,10 +77,14 @@ pub(super) fn backup(args: &BackupArgs, globals: &Globals, ui: &Ui) -> Result<()
             CliError::not_found(text, "`galen doctor` looks at every part of a profile")
         })
     };
-    let keystores = BTreeMap::from([
-        ("seed".to_owned(), text(&place.seed())?),
-        ("wallet".to_owned(), text(&wallet::locate(&settings)?)?),
-    ]);
+    let mut keystores = BTreeMap::from([("seed".to_owned(), text(&place.seed())?)]);
+    if profile.device.is_none() {
+        keystores.insert("wallet".to_owned(), text(&wallet::locate(&settings)?)?);
+    }
+    for owner in profile.safe.iter().flat_map(|safe| &safe.owners) {
+        let path = wallet::find(&settings.home.value, &owner.account)?;
+        keystores.insert(format!("{OWNER}{}", owner.account), text(&path)?);
+    }
     let content = Content {
         name: name.clone(),
         profile: profile.clone(),
@@ -169,16 +174,13 @@ fn put_back(content: &Content, home: &Home, name: &Name) -> Result<(), CliError>
     let mut profile = content.profile.clone();
     if let Some(text) = content.keystores.get("wallet") {
         let account = profile.account.clone().unwrap_or_else(|| name.clone());
-        let path = home.keystore(&account);
-        match read_text(&path)? {
-            Some(there) if there == *text => {}
-            Some(_) => return Err(CliError::Exists { path: path.display().to_string() }),
-            None => {
-                create_dir(&home.keystores())?;
-                create_private(&path, text.as_bytes())?;
-            }
-        }
+        put_keystore(home, &account, text)?;
         (profile.account, profile.keystore) = (Some(account), None);
+    }
+    for (key, text) in &content.keystores {
+        if let Some(owner) = key.strip_prefix(OWNER) {
+            put_keystore(home, &owner.parse()?, text)?;
+        }
     }
     if let Some(text) = content.keystores.get("seed") {
         write_private(&place.seed(), text.as_bytes())?;
@@ -191,6 +193,19 @@ fn put_back(content: &Content, home: &Home, name: &Name) -> Result<(), CliError>
         Networks::change(home, |networks| networks.add(wanted.clone(), network.clone()))?;
     }
     profile.write(&place.settings())
+}
+
+/// A keystore under its name, where no other has that name.
+fn put_keystore(home: &Home, name: &Name, text: &str) -> Result<(), CliError> {
+    let path = home.keystore(name);
+    match read_text(&path)? {
+        Some(there) if there == *text => Ok(()),
+        Some(_) => Err(CliError::Exists { path: path.display().to_string() }),
+        None => {
+            create_dir(&home.keystores())?;
+            create_private(&path, text.as_bytes())
+        }
+    }
 }
 
 /// The seed, at a terminal only: what is piped lands in files.
