@@ -264,7 +264,7 @@ fn refusals(cast: &Ward, request: &str) {
     let rows = [
         ("digest is not that", text("/digest"), zero.clone()),
         ("digest is not that", text("/typed/message/bundle"), zero.clone()),
-        ("another network", text("/typed/domain/verifyingContract"), other.clone()),
+        ("digest is not that", text("/typed/domain/verifyingContract"), other.clone()),
         (
             "somebody else",
             format!("\"id\":\"{}\",\"wallet\"", cast.safe),
@@ -276,7 +276,7 @@ fn refusals(cast: &Ward, request: &str) {
             "\"wallet\":null".to_owned(),
         ),
         (
-            "not an owner",
+            "who its owners are",
             format!("\"wallet\":\"{}\"", cast.safe),
             format!("\"wallet\":\"{other}\""),
         ),

@@ -29,7 +29,7 @@ pub(crate) async fn sign(session: &Session, ui: &Ui, line: &str) -> Result<(), C
         source: source.into(),
     };
     let request = decode_request(line).map_err(failed)?;
-    require_own(&request, session, ui).await?;
+    require_own(&request, session).await?;
     let asking = session.asking();
     let signature = asking.sign(&request).await.map_err(failed)?;
     let signed = Signed {
@@ -43,7 +43,7 @@ pub(crate) async fn sign(session: &Session, ui: &Ui, line: &str) -> Result<(), C
 
 /// Only what is for a contract wallet that this profile's wallet is an owner of. What is for the profile itself
 /// is signed by the command that makes it, and never because a line asks for it.
-async fn require_own(request: &SigningRequest, session: &Session, ui: &Ui) -> Result<(), CliError> {
+async fn require_own(request: &SigningRequest, session: &Session) -> Result<(), CliError> {
     let Some(wallet) = request.wallet else {
         return Err(CliError::invalid(
             "the request is not one of a contract wallet",
@@ -62,8 +62,8 @@ async fn require_own(request: &SigningRequest, session: &Session, ui: &Ui) -> Re
             Err(CliError::invalid(text, owns))
         }
         None => {
-            ui.warn(&format!("the contract wallet {wallet:#x} does not say who its owners are"));
-            Ok(())
+            let text = format!("{wallet:#x} is no contract wallet that says who its owners are");
+            Err(CliError::invalid(text, owns))
         }
     }
 }
