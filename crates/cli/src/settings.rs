@@ -200,11 +200,7 @@ impl Settings {
         let flags = &globals.connection;
         let from_file = || Origin::File(profile_path.clone());
 
-        let network = match (&flags.network, &file) {
-            (Some(name), _) => Some(Setting::new(name.parse()?, Origin::Flag("--network"))),
-            (None, Some(file)) => file.network.clone().map(|name| Setting::new(name, from_file())),
-            (None, None) => None,
-        };
+        let network = resolve_network(globals, file.as_ref(), from_file())?;
         let networks = Networks::read(&home.value)?;
         let known = network.as_ref().and_then(|name| networks.get(&name.value).cloned());
         let from_book = || Origin::File(home.value.networks());
@@ -375,6 +371,18 @@ fn resolve_profile(
         Some(name) => Ok(Setting::new(name, Origin::File(path))),
         None => Ok(Setting::new(DEFAULT_PROFILE.parse()?, Origin::Default)),
     }
+}
+
+fn resolve_network(
+    globals: &Globals,
+    file: Option<&Profile>,
+    from_file: Origin,
+) -> Result<Option<Setting<Name>>, CliError> {
+    if let Some(name) = &globals.connection.network {
+        return Ok(Some(Setting::new(name.parse()?, Origin::Flag("--network"))));
+    }
+    let name = file.and_then(|file| file.network.clone());
+    Ok(name.map(|name| Setting::new(name, from_file)))
 }
 
 type Wallet = (Option<Setting<Name>>, Option<Setting<PathBuf>>);

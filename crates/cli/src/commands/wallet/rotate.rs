@@ -63,7 +63,8 @@ pub(super) async fn rotate(
         let _alone = Lock::of(&place.settings())?;
         let mut profile = Settings::resolve(globals)?.require_profile()?.clone();
         profile.account = Some(name.clone());
-        profile.keystore = None;
+        // Nor is it a device's or a contract wallet's any more.
+        (profile.keystore, profile.device, profile.safe) = (None, None, None);
         profile.controller = (controller != id).then_some(controller);
         profile.write(&place.settings())?;
     }
