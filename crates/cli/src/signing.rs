@@ -78,7 +78,6 @@ impl Asking {
     ///
     /// Each is still read and checked, and shown by its sentence; one that has a grave warning is asked
     /// for by itself. What is not used up is void after the next call with another kind.
-    #[allow(dead_code, reason = "an import that signs many proposals asks once by it")]
     pub(crate) fn allow_next(
         &self,
         count: usize,
