@@ -107,8 +107,8 @@ async fn apply(stage: &mut Stage, chain: &DevChain, step: &Step, mode: HistoryMo
         _ => Ok(()),
     };
     match result {
-        // The consent may have gone with a branch.
-        Ok(()) | Err(ChainError::Reverted(_)) => {}
+        // The consent may have gone with a branch, or come back with what the wallet sends again.
+        Ok(()) | Err(ChainError::Reverted(_) | ChainError::Failed { .. }) => {}
         Err(error) => panic!("{step:?}: {error:?}"),
     }
 }

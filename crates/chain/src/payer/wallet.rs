@@ -205,6 +205,8 @@ impl Wallet {
         let mut hashes = vec![transaction];
         let mut used_since: Option<Instant> = None;
         let mut cared: Option<Instant> = None;
+        // A reorganization drops many at once: then each is sent as soon as its turn has come.
+        let mut lost = false;
         while start.elapsed() < self.fees.deadline {
             let newest = *hashes.last().unwrap_or(&transaction);
             match self.look(nonce, &mut hashes).await {
@@ -226,8 +228,8 @@ impl Wallet {
                     });
                     // A node without a pool takes a transaction only when its turn has come.
                     let turn = next == nonce && cared.is_none();
-                    if turn || cared.unwrap_or(start).elapsed() >= CARE_INTERVAL {
-                        self.care(nonce, next, notify).await?;
+                    if turn || lost || cared.unwrap_or(start).elapsed() >= CARE_INTERVAL {
+                        lost = self.care(nonce, next, notify).await?;
                         cared = Some(Instant::now());
                     }
                 }
@@ -262,36 +264,40 @@ impl Wallet {
     }
 
     /// Pushes the transaction of `nonce` and the one that the chain waits for, which may be one that a
-    /// process left behind when it ended.
-    async fn care(&self, nonce: u64, next: u64, notify: &Notify) -> Result<(), ChainError> {
+    /// process left behind when it ended. Whether the node had lost the one that it waits for, and took it.
+    async fn care(&self, nonce: u64, next: u64, notify: &Notify) -> Result<bool, ChainError> {
+        let mut lost = false;
         for at in if next == nonce { vec![nonce] } else { vec![next, nonce] } {
             if let Some(entry) = self.queue.entry(at).await? {
-                self.push(entry, at == next, notify).await?;
+                lost |= self.push(entry, at == next, notify).await? && at < nonce;
             }
         }
-        Ok(())
+        Ok(lost)
     }
 
-    /// Sends an entry again if the node lost it, or in a new version if it is stuck.
-    async fn push(&self, entry: Entry, is_next: bool, notify: &Notify) -> Result<(), ChainError> {
+    /// Sends an entry again if the node lost it, or in a new version if it is stuck. Whether it was lost
+    /// and is taken now.
+    async fn push(&self, entry: Entry, is_next: bool, notify: &Notify) -> Result<bool, ChainError> {
         let newest = entry.newest();
-        let underpriced = match self.provider.get_transaction_by_hash(newest.hash).await {
-            Ok(None) => matches!(self.broadcast(newest).await, Taken::Underpriced),
-            _ => false,
+        let sent = match self.provider.get_transaction_by_hash(newest.hash).await {
+            Ok(None) => Some(self.broadcast(newest).await),
+            _ => None,
         };
+        let taken = matches!(sent, Some(Taken::Yes));
+        let underpriced = matches!(sent, Some(Taken::Underpriced));
         if !is_next || !(underpriced || self.is_stuck(newest).await) {
-            return Ok(());
+            return Ok(taken);
         }
         match self.replace(entry.nonce, newest).await {
             Ok(Some(version)) => {
                 let (nonce, transaction) = (entry.nonce, version.hash);
                 let _ = self.broadcast(&version).await;
                 notify(&Waiting::Replaced { nonce, transaction });
-                Ok(())
+                Ok(taken)
             }
             Err(error) if is_ours(&error) => Err(error),
             // Above the ceiling, replaced by somebody else, or the node does not say what gas costs.
-            Ok(None) | Err(_) => Ok(()),
+            Ok(None) | Err(_) => Ok(taken),
         }
     }
 
