@@ -5,6 +5,7 @@
 )]
 
 mod calls;
+mod words;
 
 use alloy::{
     network::Ethereum,
