@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy_primitives::Address;
-use galen_chain::{Account, ChainError, Fees, KeySigner, Ledger, Payer, Queue, rpc};
+use galen_chain::{Account, ChainError, Fees, KeySigner, Payer, Queue};
 use galen_services::{
     http,
     relay::{Relay, RelayConfig, RelayLimits},
@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::dev::{interrupted, listen};
 use crate::{
     args::{Globals, RelayArgs},
+    connect,
     error::CliError,
     networks::Network,
     settings::Settings,
@@ -52,7 +53,7 @@ async fn serve(args: &RelayArgs, globals: &Globals, ui: &Ui) -> Result<(), CliEr
     let settings = Settings::resolve(globals)?;
     let network = settings.require_network()?.1.clone();
     let account = unlock(&settings, ui)?;
-    let relay = connect(args, &settings, &network, &account, ui).await?;
+    let relay = open(args, &settings, &network, &account, ui).await?;
     let listener = listen(args.listen).await?;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
@@ -99,7 +100,7 @@ fn unlock(settings: &Settings, ui: &Ui) -> Result<Account, CliError> {
     Ok(Account::new(key.ok_or_else(|| CliError::invalid("the keystore holds no key", help))?))
 }
 
-async fn connect(
+async fn open(
     args: &RelayArgs,
     settings: &Settings,
     network: &Network,
@@ -108,23 +109,11 @@ async fn connect(
 ) -> Result<Relay, CliError> {
     let failed = |source: ChainError| CliError::Chain { doing: "start the relay", source };
     let urls = settings.rpc_urls.as_ref().map(|urls| urls.value.as_slice()).unwrap_or_default();
-    let options = rpc::RpcOptions {
-        chain_id: Some(network.chain_id),
-        allow_plain_http: settings.allow_plain_http.value,
-        ..Default::default()
-    };
-    let provider = rpc::connect(urls, options).map_err(failed)?;
-    let ledger = Ledger::connect(provider.clone(), network.ledger, network.deployed_in).await;
-    let ledger = ledger.map_err(failed)?;
-    if ledger.code_hash().await.map_err(failed)? != network.code_hash {
-        return Err(CliError::integrity(
-            format!("the code at {:#x} is not the one in the address book", network.ledger),
-            "do not go on: the node lies, or somebody changed the address book",
-        ));
-    }
+    let provider = connect::node(settings, urls, Some(network.chain_id))?;
+    let ledger = connect::ledger(&provider, network).await?;
     let ceiling = u128::from(args.max_fee_gwei.unwrap_or(network.max_fee_gwei)) * WEI_PER_GWEI;
-    let directory = settings.home.value.root().join("queue");
-    let queue = Queue::open(directory, network.chain_id, account.id()).map_err(failed)?;
+    let queue =
+        Queue::open(settings.home.value.queue(), network.chain_id, account.id()).map_err(failed)?;
     let fees = Fees { ceiling, ..Fees::default() };
     let config = RelayConfig {
         ledger,
