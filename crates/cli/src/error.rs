@@ -116,7 +116,7 @@ impl CliError {
         Self::Told { kind: ErrorKind::Declined, text: text.into(), help: help.into() }
     }
 
-    pub(crate) const fn kind(&self) -> ErrorKind {
+    pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { .. } | Self::Directory { .. } | Self::Write { .. } => {
                 ErrorKind::Unavailable

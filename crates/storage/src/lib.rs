@@ -2,15 +2,24 @@
 //!
 //! [`Storage`] is the front door. It hands out nothing that was not checked against its address, and
 //! the address that it returns for new content is the one that the code in [`swarm`] computed. Behind it
-//! stands [`LocalStore`], a directory that addresses content as Swarm would.
+//! stand places: directories ([`LocalStore`]), bee and kubo nodes, gateways, folders on web servers, pinning services.
 //!
 //! The store never sees plaintext and holds no keys; what it keeps is sealed before it comes here.
 
+mod addresses;
 mod error;
+#[allow(dead_code, reason = "the places that need it come next")]
+mod http;
 mod local;
+mod options;
+#[allow(dead_code, reason = "the places that implement it come next")]
+mod place;
 mod storage;
 pub mod swarm;
 
-pub use error::StorageError;
+pub use addresses::Addresses;
+pub use error::{NodeFault, PostageFault, StorageError};
+pub use http::{HttpOptions, Token};
 pub use local::{ContentReader, Contents, LocalStore, MAX_CONTENT_LEN, MAX_RANGE_LEN};
+pub use options::{NodeOptions, PlaceKind, PlaceOptions, Progress, StorageOptions, Transfer};
 pub use storage::Storage;
