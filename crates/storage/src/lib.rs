@@ -6,17 +6,21 @@
 //!
 //! The store never sees plaintext and holds no keys; what it keeps is sealed before it comes here.
 
+mod addresser;
 mod addresses;
 mod error;
 #[allow(dead_code, reason = "the places that need it come next")]
 mod http;
+pub mod ipfs;
 mod local;
 mod options;
 #[allow(dead_code, reason = "the places that implement it come next")]
 mod place;
+mod shape;
 mod storage;
 pub mod swarm;
 
+pub use addresser::Addresser;
 pub use addresses::Addresses;
 pub use error::{NodeFault, PostageFault, StorageError};
 pub use http::{HttpOptions, Token};

@@ -9,17 +9,28 @@
 
 mod chunk;
 mod lanes;
-mod shape;
 
 use std::{convert::Infallible, fmt, mem};
 
 use alloy_primitives::B256;
 use galen_types::ContentRef;
 
+use crate::shape::Shape;
 pub use chunk::CHUNK_LEN;
 pub(crate) use chunk::chunk_address;
 use chunk::{BATCH, leaf_addresses};
-pub(crate) use shape::{GROUP_LEN, REFERENCE_LEN, Shape};
+
+/// Bytes of an address inside a chunk.
+pub(crate) const REFERENCE_LEN: usize = 32;
+
+/// Most addresses in one chunk.
+pub(crate) const GROUP_LEN: usize = CHUNK_LEN / REFERENCE_LEN;
+
+/// The nodes of the tree over `len` bytes. A lone last node that moves up is counted on every level that
+/// it reaches.
+pub(crate) fn shape(len: u64) -> Shape {
+    Shape::new(len, CHUNK_LEN, GROUP_LEN)
+}
 
 /// One node of the tree, announced as soon as its address is known: children before parents, and
 /// the nodes of one level from first to last.

@@ -52,6 +52,11 @@ impl ContentRef {
     pub const fn swarm(digest: B256) -> Self {
         Self { store: Store::Swarm, digest }
     }
+
+    /// An IPFS address: the digest of a CID of profile `unixfs-v1-2025`.
+    pub const fn ipfs(digest: B256) -> Self {
+        Self { store: Store::Ipfs, digest }
+    }
 }
 
 impl fmt::Display for ContentRef {

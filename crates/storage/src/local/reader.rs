@@ -14,7 +14,8 @@ use galen_types::ContentRef;
 use super::{MAX_CONTENT_LEN, files};
 use crate::{
     StorageError,
-    swarm::{CHUNK_LEN, GROUP_LEN, REFERENCE_LEN, Shape, chunk_address},
+    shape::Shape,
+    swarm::{self, CHUNK_LEN, GROUP_LEN, REFERENCE_LEN, chunk_address},
 };
 
 /// How many leaves are read and verified at a time: 64 KiB, one block of sealed content.
@@ -148,8 +149,9 @@ impl ContentReader {
         let first = index * GROUP_LEN as u64;
         let count = (self.shape.count(level) - first).min(GROUP_LEN as u64);
         let mut references = vec![0; usize_len(count) * REFERENCE_LEN];
-        let offset =
-            self.content_len() + self.shape.references_before(level) + first * REFERENCE_LEN as u64;
+        let offset = self.content_len()
+            + self.shape.count_below(level) * REFERENCE_LEN as u64
+            + first * REFERENCE_LEN as u64;
         self.read_at(offset, &mut references)?;
         if count == 1 {
             // A lone last node moved up unchanged.
@@ -226,8 +228,8 @@ fn read_shape(file: &mut File, at: &ContentRef) -> Result<Shape, StorageError> {
     if len > MAX_CONTENT_LEN {
         return Err(StorageError::Integrity(*at));
     }
-    let shape = Shape::new(len);
-    if len + shape.references_len() != footer {
+    let shape = swarm::shape(len);
+    if len + shape.count_below(shape.top()) * REFERENCE_LEN as u64 != footer {
         return Err(StorageError::Integrity(*at));
     }
     Ok(shape)

@@ -12,7 +12,8 @@ use tempfile::{NamedTempFile, SpooledTempFile};
 use super::files;
 use crate::{
     StorageError,
-    swarm::{CHUNK_LEN, Node, Shape, SwarmHasher},
+    shape::Shape,
+    swarm::{self, CHUNK_LEN, Node, SwarmHasher},
 };
 
 /// How much is read, hashed and written at a time, in bytes.
@@ -92,7 +93,7 @@ pub(super) fn write(
     }
     let finish = || {
         let at = hasher.finalize_with(&mut |node| references.add(&node))?;
-        references.write_to(file.as_file_mut(), &Shape::new(len))?;
+        references.write_to(file.as_file_mut(), &swarm::shape(len))?;
         file.as_file_mut().write_all(&len.to_le_bytes())?;
         Ok(Written { at, file })
     };
