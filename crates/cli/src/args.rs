@@ -99,8 +99,12 @@ pub(crate) struct Connection {
     /// Relay that pays the gas; `none` to pay from the wallet.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) relay: Option<String>,
-    /// Content store: `local:DIR`.
-    #[arg(long, global = true, value_name = "SPEC")]
+    /// Where content is kept and read from; commas separate several, the first gives the address.
+    ///
+    /// A name of [stores.NAME] in profile.toml, `local`, `swarm`, `ipfs`, a path with a slash, or KIND:URL with kind
+    /// swarm, ipfs, swarm-gateway, ipfs-gateway or folder (the last three are only read from); `+` joins URLs that
+    /// stand for each other.
+    #[arg(long, global = true, value_name = "LIST")]
     pub(crate) store: Option<String>,
     /// Keystore by name, in Galen's folder or in cast's.
     #[arg(long, global = true, value_name = "NAME")]

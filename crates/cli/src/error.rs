@@ -3,6 +3,7 @@
 use std::io;
 
 use galen_chain::{ChainError, SignError};
+use galen_storage::{NodeFault, PostageFault, StorageError};
 use galen_types::ErrorKind;
 
 /// A command failed. The text is safe to show: it never holds health data or a secret.
@@ -157,7 +158,9 @@ impl CliError {
             Self::Chain { source, .. }
             | Self::Sdk { source: galen_sdk::Error::Chain(source), .. } => help_for_chain(source),
             Self::Sdk { source: galen_sdk::Error::Sign(error), .. } => help_for_signature(error),
-            Self::Sdk { .. } | Self::Crypto { .. } | Self::Storage { .. } => help_for(self.kind()),
+            Self::Storage { source, .. }
+            | Self::Sdk { source: galen_sdk::Error::Storage(source), .. } => help_for_store(source),
+            Self::Sdk { .. } | Self::Crypto { .. } => help_for(self.kind()),
             Self::Devchain(_) => "check disk space and permissions, then try again",
             Self::Output(_) => "check where the output goes",
             Self::Demo(_) => {
@@ -219,6 +222,111 @@ const fn help_for_signature(error: &SignError) -> &'static str {
     }
 }
 
+/// What to do about a place that keeps content.
+fn help_for_store(error: &StorageError) -> &'static str {
+    match error {
+        StorageError::NotFound(_) => {
+            "name a store that has it with --store, or copy it to one: `galen content check` says where it lies"
+        }
+        StorageError::Integrity(_) => {
+            "nothing of it was used; `galen content check --repair` mends the copy from one that is right"
+        }
+        StorageError::Unsupported(_) => {
+            "add a store that knows it: swarm or a swarm-gateway for swarm addresses, ipfs or an ipfs-gateway for ipfs"
+        }
+        StorageError::Everywhere { failures, .. } => help_for_all(failures),
+        StorageError::Node { fault, .. } => help_for_node(fault),
+        StorageError::Postage { fault, .. } => help_for_postage(fault),
+        StorageError::ReadOnly(_) => {
+            "name a store that takes content: a directory, swarm, ipfs or a pinning service"
+        }
+        StorageError::NowhereToKeep => {
+            "add a store that takes content to --store or the profile: a path, swarm:URL or ipfs:URL; gateways and \
+             folders are only read from"
+        }
+        StorageError::Setting { .. } => {
+            "mend the setting; `galen config show` prints every value and where it came from"
+        }
+        StorageError::PlainHttp { .. } => {
+            "use an https URL; inside a VPN: `galen network add NAME --allow-plain-http`"
+        }
+        StorageError::TooLong { .. } => "split the document, or keep it outside and record where",
+        StorageError::OutOfRange { .. } | StorageError::ShutDown => help_for(ErrorKind::Internal),
+        StorageError::NotAStore(_) => {
+            "choose an empty directory, or one that was a content store before"
+        }
+        StorageError::UnknownVersion(_) => "use the release of galen that wrote it, or a newer one",
+        StorageError::Full(_) => {
+            "free space on that disk, or name a store elsewhere; nothing was lost, run it again"
+        }
+        StorageError::Source(_) => "check the file that was to be kept, and its disk",
+        StorageError::Io { .. } => {
+            "check the disk and the permissions of the directory; `galen config show` says where it is"
+        }
+        error => help_for(error.kind()),
+    }
+}
+
+/// The most useful thing that can be done where every place failed in its own way.
+fn help_for_all(failures: &[(String, StorageError)]) -> &'static str {
+    let of = |kind| failures.iter().find(|(_, error)| error.kind() == kind);
+    match of(ErrorKind::Integrity) {
+        Some(_) => {
+            "do not trust the store that gave other bytes; restore a copy, then `galen content check --repair`"
+        }
+        None if of(ErrorKind::Unavailable).is_some() => {
+            "start or reach one of the stores and try again; `galen doctor` looks at each"
+        }
+        None => {
+            "name a store that has it with --store, or copy it to one: `galen content check` says where it lies"
+        }
+    }
+}
+
+const fn help_for_node(fault: &NodeFault) -> &'static str {
+    match fault {
+        NodeFault::Unreachable(_) => {
+            "see that the node runs and the URL is right (`galen doctor`); what was sent is not sent again"
+        }
+        NodeFault::TimedOut(_) => {
+            "try again, it goes on where it stopped; --timeout waits longer, another URL stands in (URL+URL)"
+        }
+        NodeFault::RateLimited => "wait a while and try again, or use a node of your own",
+        NodeFault::Refused(_) => {
+            "write its token into a private file and name that as token_file of [stores.NAME]"
+        }
+        NodeFault::Redirect => {
+            "nobody follows it: write the address that it sends to into the settings, if you trust it"
+        }
+        NodeFault::Status(_) | NodeFault::Malformed(_) | NodeFault::TooLong(_) => {
+            "see that kind and URL belong together: bee's API, kubo's RPC API, a trustless gateway; look into its log"
+        }
+        NodeFault::OtherAddress => {
+            "do not use this node: it changed what it was given, or its settings split content in another way"
+        }
+        _ => "look into the node's log; `galen doctor` looks at each store",
+    }
+}
+
+const fn help_for_postage(fault: &PostageFault) -> &'static str {
+    match fault {
+        PostageFault::Missing => {
+            "buy a batch: `galen content postage buy --help`; or name another store with --store"
+        }
+        PostageFault::Unknown => {
+            "`galen content postage` lists the node's batches; correct batch in [stores.NAME], or leave it out"
+        }
+        PostageFault::TooNew => "wait some minutes, then run it again: it goes on where it stopped",
+        PostageFault::Expired => {
+            "buy a batch, then `galen content check --repair`: what the old one paid for may be gone"
+        }
+        PostageFault::Full => {
+            "buy another batch or dilute this one (bee's PATCH /stamps), then run it again"
+        }
+        _ => "`galen content postage` lists the node's batches",
+    }
+}
+
 const fn help_for(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Unavailable => {
@@ -234,6 +342,88 @@ const fn help_for(kind: ErrorKind) -> &'static str {
         ErrorKind::Invalid => "check what was asked for; --help has examples",
         ErrorKind::Internal => {
             "this is a bug in Galen: report it with the command, not with the input"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use alloy_primitives::B256;
+    use galen_types::ContentRef;
+
+    use super::*;
+
+    fn every_storage_error() -> Vec<StorageError> {
+        let at = ContentRef::swarm(B256::ZERO);
+        let node = || "https://bee.example".to_owned();
+        let io = || io::Error::other("broken");
+        let faults = [
+            NodeFault::Unreachable("no connection".to_owned()),
+            NodeFault::TimedOut(Duration::from_secs(1)),
+            NodeFault::RateLimited,
+            NodeFault::Refused(401),
+            NodeFault::Redirect,
+            NodeFault::Status(500),
+            NodeFault::TooLong(1),
+            NodeFault::Malformed("a list"),
+            NodeFault::OtherAddress,
+        ];
+        let postage = [
+            PostageFault::Missing,
+            PostageFault::Unknown,
+            PostageFault::TooNew,
+            PostageFault::Expired,
+            PostageFault::Full,
+        ];
+        let everywhere =
+            |error| StorageError::Everywhere { at, failures: vec![("a".into(), error)] };
+        let mut all = vec![
+            StorageError::NotFound(at),
+            StorageError::Integrity(at),
+            StorageError::Unsupported(at),
+            everywhere(StorageError::NotFound(at)),
+            everywhere(StorageError::Integrity(at)),
+            everywhere(StorageError::Io { action: "read", source: io() }),
+            StorageError::ReadOnly("a".into()),
+            StorageError::NowhereToKeep,
+            StorageError::Setting { place: "a".into(), what: "no URL" },
+            StorageError::PlainHttp { node: node() },
+            StorageError::TooLong { limit: 1 },
+            StorageError::OutOfRange { at, start: 0, end: 1, len: 0 },
+            StorageError::NotAStore(PathBuf::new()),
+            StorageError::UnknownVersion(PathBuf::new()),
+            StorageError::Full(io()),
+            StorageError::Source(io()),
+            StorageError::Io { action: "read", source: io() },
+            StorageError::ShutDown,
+        ];
+        let action = "take content";
+        all.extend(faults.map(|fault| StorageError::Node { node: node(), action, fault }));
+        all.extend(postage.map(|fault| StorageError::Postage { node: node(), fault }));
+        all
+    }
+
+    /// Each says what to do about it, wherever it comes up, and not only what its kind says.
+    #[test]
+    fn every_storage_error_says_what_to_do() {
+        let kinds = [
+            ErrorKind::Internal,
+            ErrorKind::Invalid,
+            ErrorKind::NotFound,
+            ErrorKind::Integrity,
+            ErrorKind::Unavailable,
+        ]
+        .map(help_for);
+        for (error, behind) in every_storage_error().into_iter().zip(every_storage_error()) {
+            let name = format!("{error:?}");
+            let error = CliError::Storage { doing: "read", source: error };
+            let behind = CliError::Sdk { doing: "read", source: behind.into() };
+            assert_eq!(error.help(), behind.help(), "{name}");
+            assert_eq!(error.kind(), behind.kind(), "{name}");
+            let bug = matches!(name.split([' ', '{', '(']).next(), Some("OutOfRange" | "ShutDown"));
+            assert_eq!(kinds.contains(&error.help()), bug, "{name}: {}", error.help());
         }
     }
 }

@@ -156,6 +156,11 @@ impl ProfileDir {
         self.0.join("book.archived")
     }
 
+    /// What waits to be uploaded, how far uploads are, and which copies went where.
+    pub(crate) fn content(&self) -> PathBuf {
+        self.0.join("content")
+    }
+
     /// Journals of imports that can be resumed.
     pub(crate) fn imports(&self) -> PathBuf {
         self.0.join("imports")

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::CliError,
     home::{Name, write_private},
-    settings::{StoreSpec, read_toml},
+    places::{Routes, Tables},
+    settings::read_toml,
+    stores::Stores,
 };
 
 /// `profile.toml`. Holds no secret.
@@ -36,7 +38,7 @@ pub(crate) struct Profile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) controller: Option<Address>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) store: Option<StoreSpec>,
+    pub(crate) store: Option<Stores>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rpc_url: Option<String>,
     /// `none`: the wallet pays, whatever the network says.
@@ -56,6 +58,12 @@ pub(crate) struct Profile {
     /// The id is a contract wallet, and these owners of it sign here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) safe: Option<SafeWallet>,
+    /// Places that lists may name.
+    #[serde(default, skip_serializing_if = "Tables::is_empty")]
+    pub(crate) stores: Tables,
+    /// Where new content of a category goes, instead of `store`.
+    #[serde(default, skip_serializing_if = "Routes::is_empty")]
+    pub(crate) content: Routes,
 }
 
 /// `[safe]`: a contract wallet and those of its owners whose keystores are on this machine.

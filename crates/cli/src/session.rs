@@ -9,8 +9,7 @@ use alloy_primitives::{Address, Bytes};
 use galen_chain::{Account, Fees, Payer, Queue, RelayOptions, Sent, Waiting};
 use galen_crypto::RootSeed;
 use galen_index::{HistoryOptions, Progress};
-use galen_sdk::{Card, Galen, Grantee, Identity, Organization, Patient, Role};
-use galen_storage::Storage;
+use galen_sdk::{Card, Galen, Grantee, Identity, MAX_PLACE_LEN, Organization, Patient, Role};
 use galen_types::KeyBundleId;
 
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
     error::CliError,
     home::ProfileDir,
     networks::Network,
-    settings::{Settings, StoreSpec},
+    settings::Settings,
     signers::Signers,
     signing::{Asking, Known},
     ui::Ui,
@@ -83,7 +82,8 @@ impl Session {
 
         let payer = payer(&settings, &network, &node, pays.as_ref().unwrap_or(&account), ui)?;
         let ledger = ledger.with_payer(payer.clone());
-        let storage = open_store(&settings.store.value).await?;
+        let state = settings.home.value.profile(&settings.profile.value).content();
+        let storage = settings.places.open(&settings, Some(state), None).await?;
         let history = HistoryOptions {
             mode: network.history,
             directory: Some(settings.home.value.cache()),
@@ -228,7 +228,7 @@ impl Session {
             salt: network.salt,
             rpc_url: text(network.rpc_urls.first().cloned()),
             relay: text(network.relay.clone()),
-            store: text(Some(self.settings.store.value.to_string())),
+            store: text(Some(self.settings.places.offer().text(MAX_PLACE_LEN))),
             issued: unix_now(),
             signature: Bytes::new(),
         };
@@ -371,13 +371,4 @@ fn telling(payer: Payer, ui: &Ui) -> Payer {
             _ => "Waiting for the chain.".to_owned(),
         });
     })
-}
-
-async fn open_store(spec: &StoreSpec) -> Result<Storage, CliError> {
-    let StoreSpec::Local(path) = spec;
-    if let Some(parent) = path.parent() {
-        crate::home::create_dir(parent)?;
-    }
-    let failed = |source| CliError::Storage { doing: "open the content store", source };
-    Storage::local(path).await.map_err(failed)
 }

@@ -4,7 +4,6 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
@@ -16,7 +15,10 @@ use crate::{
     error::CliError,
     home::{Home, Name, read_text},
     networks::{Network, Networks},
+    places::{Place, Places, Source},
     profile::Profile,
+    stores::{StoreUrl, Stores},
+    table,
 };
 
 /// How long to wait for a node, a relay or a transaction.
@@ -62,66 +64,6 @@ pub(crate) struct Setting<T> {
 impl<T> Setting<T> {
     pub(crate) const fn new(value: T, origin: Origin) -> Self {
         Self { value, origin }
-    }
-}
-
-/// Where content is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) enum StoreSpec {
-    /// `local:DIR`, or a plain path.
-    Local(PathBuf),
-}
-
-impl StoreSpec {
-    /// The same place, wherever the program is started.
-    pub(crate) fn absolute(self) -> Result<Self, CliError> {
-        match self {
-            Self::Local(path) => std::path::absolute(&path)
-                .map(Self::Local)
-                .map_err(|source| CliError::Directory { path: path.display().to_string(), source }),
-        }
-    }
-}
-
-impl FromStr for StoreSpec {
-    type Err = CliError;
-
-    fn from_str(text: &str) -> Result<Self, CliError> {
-        let path = match text.split_once(':') {
-            Some(("local", path)) => path,
-            Some((kind, _)) if kind.len() > 1 && kind.bytes().all(|b| b.is_ascii_lowercase()) => "",
-            _ => text,
-        };
-        if path.is_empty() {
-            return Err(CliError::invalid(
-                format!("{} is not a content store", text.escape_debug()),
-                "a store is `local:DIR` or a path",
-            ));
-        }
-        Ok(Self::Local(PathBuf::from(path)))
-    }
-}
-
-impl TryFrom<String> for StoreSpec {
-    type Error = CliError;
-
-    fn try_from(text: String) -> Result<Self, CliError> {
-        text.parse()
-    }
-}
-
-impl From<StoreSpec> for String {
-    fn from(spec: StoreSpec) -> Self {
-        spec.to_string()
-    }
-}
-
-impl fmt::Display for StoreSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local(path) => write!(f, "local:{}", path.display()),
-        }
     }
 }
 
@@ -175,7 +117,10 @@ pub(crate) struct Settings {
     pub(crate) relay: Setting<Option<String>>,
     /// Whether nodes and relays on other machines may be spoken to without encryption.
     pub(crate) allow_plain_http: Setting<bool>,
-    pub(crate) store: Setting<StoreSpec>,
+    /// The list of places for new content.
+    pub(crate) store: Setting<Stores>,
+    /// All places that are kept in or read from.
+    pub(crate) places: Places,
     pub(crate) account: Option<Setting<Name>>,
     pub(crate) keystore: Option<Setting<PathBuf>>,
     pub(crate) password_file: Option<Setting<PathBuf>>,
@@ -229,11 +174,7 @@ impl Settings {
         let plain = known.as_ref().filter(|known| known.allow_plain_http);
         let allow_plain_http =
             plain.map_or(Setting::new(false, Origin::Default), |_| Setting::new(true, from_book()));
-        let store = match (&flags.store, file.as_ref().and_then(|file| file.store.clone())) {
-            (Some(spec), _) => Setting::new(spec.parse()?, Origin::Flag("--store")),
-            (None, Some(spec)) => Setting::new(spec, from_file()),
-            (None, None) => Setting::new(StoreSpec::Local(home.value.content()), Origin::Default),
-        };
+        let (store, places) = resolve_stores(globals, &home.value, file.as_ref(), &profile_path)?;
         let (account, keystore) = resolve_wallet(globals, file.as_ref(), &from_file())?;
         let own_path = file.as_ref().and_then(|file| file.password_file.clone());
         let password_file = first([
@@ -255,6 +196,7 @@ impl Settings {
             relay,
             allow_plain_http,
             store,
+            places,
             account,
             keystore,
             password_file,
@@ -278,32 +220,47 @@ impl Settings {
     /// Every setting as it is shown to people.
     pub(crate) fn rows(&self) -> Vec<Row> {
         fn row<T>(
-            setting: &'static str,
+            setting: &str,
             found: Option<&Setting<T>>,
             show: impl FnOnce(&T) -> String,
         ) -> Row {
             let origin =
                 found.map_or_else(|| "not set".to_owned(), |found| found.origin.to_string());
-            Row { setting, value: found.map(|found| show(&found.value)), origin }
+            Row {
+                setting: setting.to_owned(),
+                value: found.map(|found| show(&found.value)),
+                origin,
+            }
         }
         let urls = |urls: &Vec<String>| {
             urls.iter().map(|url| shown_url(url)).collect::<Vec<_>>().join(" ")
         };
         let relay = |relay: &Option<String>| relay.as_deref().map_or("none".to_owned(), shown_url);
         let path = |path: &PathBuf| path.display().to_string();
-        vec![
+        let mut rows = vec![
             row("home", Some(&self.home), |home| home.root().display().to_string()),
             row("profile", Some(&self.profile), Name::to_string),
             row("network", self.network.as_ref(), Name::to_string),
             row("rpc_urls", self.rpc_urls.as_ref(), urls),
             row("relay", Some(&self.relay), relay),
             row("allow_plain_http", Some(&self.allow_plain_http), bool::to_string),
-            row("store", Some(&self.store), StoreSpec::to_string),
+            row("store", Some(&self.store), Stores::shown),
             row("account", self.account.as_ref(), Name::to_string),
             row("keystore", self.keystore.as_ref(), path),
             row("password_file", self.password_file.as_ref(), path),
             row("timeout_seconds", Some(&self.timeout), |timeout| timeout.as_secs().to_string()),
-        ]
+        ];
+        rows.extend(self.places.all().iter().flat_map(place_rows));
+        rows.extend(self.places.routes().map(|(category, names)| Row {
+            setting: format!("content.{category}"),
+            value: Some(table::list(names)),
+            origin: Origin::File(self.profile_file()).to_string(),
+        }));
+        rows
+    }
+
+    fn profile_file(&self) -> PathBuf {
+        self.home.value.profile(&self.profile.value).settings()
     }
 
     /// The profile, which `galen init` makes.
@@ -332,6 +289,56 @@ impl Settings {
         })?;
         Ok((&name.value, known))
     }
+}
+
+/// The settings of one place that are set.
+fn place_rows(place: &Place) -> Vec<Row> {
+    let table = &place.table;
+    let path = |path: &PathBuf| path.display().to_string();
+    let urls: Vec<_> = table.urls.iter().map(StoreUrl::shown).collect();
+    let set = [
+        ("kind", Some(table.kind.to_string())),
+        ("urls", Some(urls.join(" ")).filter(|urls| !urls.is_empty())),
+        ("directory", table.directory.as_ref().map(path)),
+        ("batch", table.batch.as_ref().map(|batch| batch.as_str().to_owned())),
+        ("token_file", table.token_file.as_ref().map(path)),
+        ("from", table.from.as_ref().map(Name::to_string)),
+    ];
+    let origin = place.origin.to_string();
+    let rows = set.into_iter().filter(|(_, value)| value.is_some());
+    rows.map(|(key, value)| Row {
+        setting: format!("stores.{}.{key}", place.name),
+        value,
+        origin: origin.clone(),
+    })
+    .collect()
+}
+
+/// The list for new content, and every place of lists and tables.
+fn resolve_stores(
+    globals: &Globals,
+    home: &Home,
+    file: Option<&Profile>,
+    profile: &Path,
+) -> Result<(Setting<Stores>, Places), CliError> {
+    let flag = globals.connection.store.as_deref().map(str::parse).transpose()?;
+    let store = first([
+        (flag, Origin::Flag("--store")),
+        (file.and_then(|file| file.store.clone()), Origin::File(profile.to_owned())),
+    ]);
+    let store =
+        store.unwrap_or_else(|| Setting::new(Stores::local(home.content()), Origin::Default));
+    let (tables, routes) =
+        file.map_or_else(Default::default, |file| (file.stores.clone(), file.content.clone()));
+    let places = Places::resolve(&Source {
+        store: &store.value,
+        store_origin: &store.origin,
+        tables: &tables,
+        routes: &routes,
+        profile,
+        local: home.content(),
+    })?;
+    Ok((store, places))
 }
 
 /// The first value that is there.

@@ -5,12 +5,11 @@ use std::{
     error::Error,
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal, Read, Write},
-    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anstream::{eprint, eprintln};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -29,23 +28,17 @@ pub(crate) struct Ui {
     quiet: bool,
     yes: bool,
     /// What moves at the bottom of the terminal, if anything does.
-    bar: Arc<Mutex<ProgressBar>>,
+    bars: MultiProgress,
 }
 
 impl Ui {
     pub(crate) fn new(json: bool, quiet: bool, yes: bool) -> Self {
-        Self { json, quiet, yes, bar: Arc::new(Mutex::new(ProgressBar::hidden())) }
+        Self { json, quiet, yes, bars: MultiProgress::new() }
     }
 
     /// Speaks or asks while nothing moves on the terminal.
     fn apart<T>(&self, speak: impl FnOnce() -> T) -> T {
-        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if bar.is_finished() { speak() } else { bar.suspend(speak) }
-    }
-
-    fn moving(&self, bar: ProgressBar) -> ProgressBar {
-        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar.clone();
-        bar
+        self.bars.suspend(speak)
     }
 
     /// Whether the result is JSON.
@@ -60,8 +53,8 @@ impl Ui {
 
     /// Lines that the program itself has put together.
     pub(crate) fn lines(&self, text: &str) -> Result<(), CliError> {
-        writeln!(anstream::stdout(), "{}", tame(text, self.json))?;
-        Ok(())
+        let text = tame(text, self.json);
+        Ok(self.apart(|| writeln!(anstream::stdout(), "{text}"))?)
     }
 
     /// The whole result as one JSON object.
@@ -202,30 +195,57 @@ impl Ui {
 
     /// A bar for work of a known length; only on a terminal.
     pub(crate) fn bar(&self, total: u64, what: &'static str) -> ProgressBar {
+        self.styled(ProgressBar::new(total), "{prefix} {bar:16} {pos}/{len} {eta} {wide_msg}")
+            .with_prefix(what)
+    }
+
+    /// A bar for bytes on their way; hidden where there is no terminal, and with `--json`.
+    #[allow(dead_code, reason = "transfers come next")]
+    pub(crate) fn bytes_bar(&self, what: String) -> ProgressBar {
+        if self.json {
+            return ProgressBar::hidden();
+        }
+        self.styled(ProgressBar::new(0), "{prefix} {bar:16} {wide_msg}").with_prefix(what)
+    }
+
+    /// Bytes on their way, where nothing moves on a terminal: a status line, but not with `--json`.
+    #[allow(dead_code, reason = "transfers come next")]
+    pub(crate) fn bytes_status(&self, text: &str) {
+        if !self.json {
+            self.status(text);
+        }
+    }
+
+    /// Takes away what still moves, since what it stood for has ended.
+    pub(crate) fn still(&self) {
+        // A terminal that does not take it shows a bar too many.
+        let _ = self.bars.clear();
+    }
+
+    /// A bar among the others, or one that nobody sees.
+    fn styled(&self, bar: ProgressBar, template: &str) -> ProgressBar {
         let plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         if self.quiet || plain || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{prefix} {bar:16} {pos}/{len} {eta} {wide_msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        self.moving(ProgressBar::new(total).with_style(style).with_prefix(what))
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.bars.add(bar.with_style(style))
     }
 
     /// A spinner for work of unknown length; only on a terminal.
     pub(crate) fn spinner(&self, what: &'static str) -> ProgressBar {
-        let plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if self.quiet || plain || !io::stderr().is_terminal() {
-            return ProgressBar::hidden();
+        let bar = self.styled(ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}");
+        if !bar.is_hidden() {
+            bar.set_message(what);
+            bar.enable_steady_tick(Duration::from_millis(120));
         }
-        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = ProgressBar::new_spinner().with_style(style).with_message(what);
-        bar.enable_steady_tick(Duration::from_millis(120));
-        self.moving(bar)
+        bar
     }
 
     /// An error with its causes and what to do; one JSON object with `--json`.
     pub(crate) fn error(&self, error: &CliError) {
+        self.still();
         // A chain of causes is short; the bound keeps a looping one from printing for ever.
         let first: Option<&dyn Error> = error.source();
         let causes: Vec<String> = std::iter::successors(first, |cause| (*cause).source())

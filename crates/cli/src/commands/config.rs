@@ -19,7 +19,7 @@ pub(crate) fn run(
     let ConfigCommand::Show = command;
     let rows = Settings::resolve(globals)?.rows();
     if ui.json() {
-        let settings = rows.iter().map(|row| (row.setting, row)).collect();
+        let settings = rows.iter().map(|row| (row.setting.as_str(), row)).collect();
         ui.object(&Shown { settings })?;
     } else {
         for row in &rows {
@@ -33,14 +33,14 @@ pub(crate) fn run(
 /// The result of `galen config show --json`.
 #[derive(Debug, Serialize)]
 struct Shown<'a> {
-    settings: BTreeMap<&'static str, &'a Row>,
+    settings: BTreeMap<&'a str, &'a Row>,
 }
 
 /// One setting, as it is shown.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     #[serde(skip)]
-    pub(crate) setting: &'static str,
+    pub(crate) setting: String,
     /// `None`: not set.
     pub(crate) value: Option<String>,
     pub(crate) origin: String,

@@ -27,8 +27,9 @@ use crate::{
     networks::Networks,
     profile::{Device, Profile, SafeWallet},
     session::Session,
-    settings::{Config, Settings, StoreSpec},
+    settings::{Config, Settings},
     signers::Wish as SafeWish,
+    stores::{Offer, Stores},
     ui::Ui,
     unlock::Keyring,
     wallet,
@@ -153,6 +154,9 @@ impl Init<'_> {
         self.ui.show(&format!("  node      {}", nodes.join(" ")));
         let relay = claim.relay.as_ref().map_or("none: you pay the gas".to_owned(), shown);
         self.ui.show(&format!("  relay     {relay}"));
+        for source in Offer::of(&card.store).sources {
+            self.ui.show(&format!("  read from {}", source.shown()));
+        }
         self.ui.show(&format!("  words     {}", card.fingerprint()));
         self.ui.show("Compare the words with them, not by the channel that brought the card.");
     }
@@ -194,6 +198,8 @@ impl Init<'_> {
             backed_up: None,
             device: self.device.clone(),
             safe: self.safe.clone(),
+            stores: Default::default(),
+            content: Default::default(),
         };
         profile.write(&self.place.settings())?;
         Ok(profile)
@@ -396,20 +402,17 @@ impl Init<'_> {
         Ok(RootSeed::from_bytes(*secret))
     }
 
-    /// The store that is set; else the card's, if it is a store that is there already: a card must not make this
-    /// machine write anywhere.
-    fn store(&self) -> Result<StoreSpec, CliError> {
+    /// The stores that are set, and what the card offers to read from. A directory of the card is taken if it is a
+    /// store that is there already: a card must not make this machine write anywhere.
+    fn store(&self) -> Result<Stores, CliError> {
         let set = &self.settings.store;
         if set.origin.is_said_now() {
             return set.value.clone().absolute();
         }
-        let hint = self.card.and_then(|card| card.store.parse().ok());
-        match hint {
-            Some(StoreSpec::Local(path)) if path.join(STORE_MARKER).is_file() => {
-                StoreSpec::Local(path).absolute()
-            }
-            _ => set.value.clone().absolute(),
-        }
+        let offered = self.card.map(|card| Offer::of(&card.store)).unwrap_or_default();
+        let there = offered.directory.filter(|path| path.join(STORE_MARKER).is_file());
+        let own = there.map_or_else(|| set.value.clone(), Stores::local);
+        own.absolute().map(|own| own.and(offered.sources))
     }
 
     /// The first profile is the one that is meant where none is named.
