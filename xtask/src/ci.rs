@@ -47,7 +47,7 @@ const STEPS: &[Step] = &[
         )
     }),
     step("features", 10, |shop| {
-        let hardware = ["--workspace", "--all-targets", "--features", "galen-cli/hardware"];
+        let hardware = ["--workspace", "--all-targets", "--features", "galen-cli/hardware,galen-storage/bench"];
         shop.cargo(&[&["clippy"][..], &hardware, &["--", "-D", "warnings"]].concat())
     }),
     step("xtask", 5, |shop| shop.cargo(&["test", "--manifest-path", "xtask/Cargo.toml"])),

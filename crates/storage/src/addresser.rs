@@ -5,6 +5,7 @@ use std::fmt;
 use crate::{
     Addresses,
     ipfs::{Block, IpfsHasher},
+    parallel::Piece,
     swarm::{Node, SwarmHasher},
 };
 
@@ -71,6 +72,21 @@ impl Addresser {
             self.swarm.update_with(step, node)?;
             self.ipfs.update_with(step, block)?;
         }
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// As [`update_with`](Self::update_with), for a piece whose leaves have their addresses already.
+    #[allow(dead_code, reason = "the writer of the local store comes next")]
+    pub(crate) fn add_piece<E>(
+        &mut self,
+        piece: &Piece,
+        node: &mut impl FnMut(Node<'_>) -> Result<(), E>,
+        block: &mut impl FnMut(Block<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let bytes = piece.bytes();
+        self.swarm.add_leaves(bytes, piece.swarm_leaves(), node)?;
+        self.ipfs.add_leaf(piece.ipfs_leaf(), bytes.len(), block)?;
         self.len += bytes.len() as u64;
         Ok(())
     }

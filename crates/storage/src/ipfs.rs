@@ -172,6 +172,18 @@ impl IpfsHasher {
         }
     }
 
+    /// Takes a leaf of `len` bytes whose digest is known. All leaves are full but the last of all.
+    #[allow(dead_code, reason = "the writer of the local store comes next")]
+    pub(crate) fn add_leaf<E>(
+        &mut self,
+        digest: B256,
+        len: usize,
+        sink: &mut impl FnMut(Block<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        debug_assert!(self.leaf_len == 0, "a leaf is not yet full");
+        self.add(0, digest, len as u64, None, sink)
+    }
+
     fn finish_leaf<E>(
         &mut self,
         sink: &mut impl FnMut(Block<'_>) -> Result<(), E>,
@@ -211,6 +223,23 @@ impl IpfsHasher {
         let block = node::encode(level + 1, span, &group.digests);
         group.digests.clear();
         self.add(level + 1, cid::sha256(&block), span, Some(&block), sink)
+    }
+}
+
+/// Computes the digest of one leaf.
+pub(crate) struct LeafHasher(digest::Context);
+
+impl LeafHasher {
+    pub(crate) fn new() -> Self {
+        Self(new_leaf())
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> B256 {
+        B256::from_slice(self.0.finish().as_ref())
     }
 }
 

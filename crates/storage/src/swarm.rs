@@ -17,8 +17,9 @@ use galen_types::ContentRef;
 
 use crate::shape::Shape;
 pub use chunk::CHUNK_LEN;
-pub(crate) use chunk::chunk_address;
-use chunk::{BATCH, leaf_addresses};
+use chunk::{BATCH, batch_addresses, chunk_address_with};
+pub(crate) use chunk::{chunk_address, leaf_addresses};
+use lanes::Lanes;
 
 /// Bytes of an address inside a chunk.
 pub(crate) const REFERENCE_LEN: usize = 32;
@@ -69,6 +70,7 @@ impl fmt::Debug for Node<'_> {
 /// ```
 #[derive(Clone, Default)]
 pub struct SwarmHasher {
+    lanes: Lanes,
     leaf: Vec<u8>,
     groups: Vec<Group>,
 }
@@ -119,7 +121,7 @@ impl SwarmHasher {
         let (leaves, rest) = bytes.as_chunks::<CHUNK_LEN>();
         let (batches, single) = leaves.as_chunks::<BATCH>();
         for batch in batches {
-            for (leaf, address) in batch.iter().zip(leaf_addresses(batch)) {
+            for (leaf, address) in batch.iter().zip(batch_addresses(self.lanes, batch)) {
                 self.add_addressed(leaf, address, sink)?;
             }
         }
@@ -155,11 +157,24 @@ impl SwarmHasher {
                 sink(Node { level: level + 1, address, span, payload: None })?;
                 self.add(level + 1, address, span, sink)?;
             } else if !group.references.is_empty() {
-                let (address, span) = group.close(level + 1, sink)?;
+                let (address, span) = group.close(self.lanes, level + 1, sink)?;
                 self.add(level + 1, address, span, sink)?;
             }
             level += 1;
         }
+    }
+
+    /// Takes the leaves of `content`, whose addresses are known. All are full but the last of all.
+    #[allow(dead_code, reason = "the writer of the local store comes next")]
+    pub(crate) fn add_leaves<E>(
+        &mut self,
+        content: &[u8],
+        addresses: &[B256],
+        sink: &mut impl FnMut(Node<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        debug_assert!(self.leaf.is_empty(), "a leaf is not yet full");
+        let mut leaves = content.chunks(CHUNK_LEN).zip(addresses);
+        leaves.try_for_each(|(leaf, address)| self.add_addressed(leaf, *address, sink))
     }
 
     fn finish_leaf<E>(
@@ -178,7 +193,7 @@ impl SwarmHasher {
         leaf: &[u8],
         sink: &mut impl FnMut(Node<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.add_addressed(leaf, chunk_address(leaf.len() as u64, leaf), sink)
+        self.add_addressed(leaf, chunk_address_with(self.lanes, leaf.len() as u64, leaf), sink)
     }
 
     fn add_addressed<E>(
@@ -211,7 +226,7 @@ impl SwarmHasher {
                 return Ok(());
             }
             level += 1;
-            (address, span) = group.close(level, sink)?;
+            (address, span) = group.close(self.lanes, level, sink)?;
         }
     }
 }
@@ -234,10 +249,11 @@ impl Group {
     /// Makes the chunk above the group and empties the group.
     fn close<E>(
         &mut self,
+        lanes: Lanes,
         level: usize,
         sink: &mut impl FnMut(Node<'_>) -> Result<(), E>,
     ) -> Result<(B256, u64), E> {
-        let address = chunk_address(self.span, &self.references);
+        let address = chunk_address_with(lanes, self.span, &self.references);
         sink(Node { level, address, span: self.span, payload: Some(&self.references) })?;
         self.references.clear();
         Ok((address, mem::take(&mut self.span)))
@@ -248,6 +264,13 @@ impl Group {
         self.references.clear();
         (address, mem::take(&mut self.span))
     }
+}
+
+/// For benches alone: an empty hasher for each way to hash on this processor, slowest first.
+#[cfg(feature = "bench")]
+pub fn hashers() -> Vec<(&'static str, SwarmHasher)> {
+    let hasher = |lanes: Lanes| (lanes.name(), SwarmHasher { lanes, ..SwarmHasher::new() });
+    Lanes::available().into_iter().map(hasher).collect()
 }
 
 fn ignore(_: Node<'_>) -> Result<(), Infallible> {

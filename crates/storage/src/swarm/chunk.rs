@@ -10,7 +10,7 @@ use super::lanes::{Lanes, MAX_LANES, NODE_LEN, PAIR_LEN};
 pub const CHUNK_LEN: usize = 4096;
 
 /// Full leaves that are hashed side by side, so that even the top of their trees fills all lanes.
-pub(crate) const BATCH: usize = MAX_LANES;
+pub(super) const BATCH: usize = MAX_LANES;
 
 /// Levels of hashing from 128 segments to the root.
 const LEVELS: usize = 7;
@@ -39,7 +39,8 @@ pub(crate) fn chunk_address(span: u64, payload: &[u8]) -> B256 {
     chunk_address_with(Lanes::best(), span, payload)
 }
 
-fn chunk_address_with(lanes: Lanes, span: u64, payload: &[u8]) -> B256 {
+/// [`chunk_address`] by these lanes.
+pub(super) fn chunk_address_with(lanes: Lanes, span: u64, payload: &[u8]) -> B256 {
     let mut nodes = [0; CHUNK_LEN];
     nodes[..payload.len()].copy_from_slice(payload);
     let mut parents = [0; CHUNK_LEN / 2];
@@ -64,28 +65,22 @@ fn chunk_address_with(lanes: Lanes, span: u64, payload: &[u8]) -> B256 {
     address
 }
 
-/// Addresses of full leaves.
-pub(crate) fn leaf_addresses(leaves: &[[u8; CHUNK_LEN]; BATCH]) -> [B256; BATCH] {
-    leaf_addresses_with(Lanes::best(), leaves)
+/// Adds the addresses of all leaves of `content`: full ones, and a shorter one at its end.
+pub(crate) fn leaf_addresses(content: &[u8], addresses: &mut Vec<B256>) {
+    let lanes = Lanes::best();
+    let (leaves, rest) = content.as_chunks::<CHUNK_LEN>();
+    let (batches, single) = leaves.as_chunks::<BATCH>();
+    addresses.extend(batches.iter().flat_map(|batch| batch_addresses(lanes, batch)));
+    let single = single.iter().map(<[u8; CHUNK_LEN]>::as_slice);
+    let rest = Some(rest).filter(|rest| !rest.is_empty());
+    let address = |leaf: &[u8]| chunk_address_with(lanes, leaf.len() as u64, leaf);
+    addresses.extend(single.chain(rest).map(address));
 }
 
-fn leaf_addresses_with(lanes: Lanes, leaves: &[[u8; CHUNK_LEN]; BATCH]) -> [B256; BATCH] {
-    let mut nodes = [0; BATCH * CHUNK_LEN / 2];
-    let mut parents = [0; BATCH * CHUNK_LEN / 4];
-    let mut len = nodes.len();
-    lanes.hash::<PAIR_WORDS>(leaves.as_flattened(), &mut nodes);
-    while len > BATCH * NODE_LEN {
-        lanes.hash::<PAIR_WORDS>(&nodes[..len], &mut parents[..len / 2]);
-        len /= 2;
-        nodes[..len].copy_from_slice(&parents[..len]);
-    }
-    let mut last = [[0; 8 + NODE_LEN]; BATCH];
-    for (last, root) in last.iter_mut().zip(nodes.as_chunks::<NODE_LEN>().0) {
-        last[..8].copy_from_slice(&(CHUNK_LEN as u64).to_le_bytes());
-        last[8..].copy_from_slice(root);
-    }
+/// Addresses of full leaves.
+pub(super) fn batch_addresses(lanes: Lanes, leaves: &[[u8; CHUNK_LEN]; BATCH]) -> [B256; BATCH] {
     let mut addresses = [[0; NODE_LEN]; BATCH];
-    lanes.hash::<LAST_WORDS>(last.as_flattened(), addresses.as_flattened_mut());
+    lanes.leaves(leaves, &mut addresses);
     addresses.map(B256::new)
 }
 
@@ -138,7 +133,7 @@ mod tests {
     proptest! {
         /// Eight leaves side by side have the addresses that they have alone.
         #[test]
-        fn leaf_addresses_are_those_of_each_leaf(seed: u64) {
+        fn batch_addresses_are_those_of_each_leaf(seed: u64) {
             let mut state = seed | 1;
             let mut leaves = [[0; CHUNK_LEN]; BATCH];
             for word in leaves.as_flattened_mut().as_chunks_mut::<8>().0 {
@@ -147,7 +142,7 @@ mod tests {
             }
             let expected = leaves.map(|leaf| plain(CHUNK_LEN as u64, &leaf));
             for lanes in Lanes::available() {
-                prop_assert_eq!(leaf_addresses_with(lanes, &leaves), expected, "{:?}", lanes);
+                prop_assert_eq!(batch_addresses(lanes, &leaves), expected, "{:?}", lanes);
             }
         }
     }

@@ -17,6 +17,8 @@ use std::sync::OnceLock;
 
 use tiny_keccak::keccakf;
 
+use super::chunk::{CHUNK_LEN, chunk_address_with};
+
 /// Bytes of a node.
 pub(super) const NODE_LEN: usize = 32;
 /// Bytes of two neighbours.
@@ -38,6 +40,12 @@ enum Kernel {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self::best()
+    }
 }
 
 impl Lanes {
@@ -62,6 +70,17 @@ impl Lanes {
         found
     }
 
+    #[cfg(feature = "bench")]
+    pub(super) const fn name(self) -> &'static str {
+        match self.0 {
+            Kernel::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512 => "AVX-512",
+        }
+    }
+
     /// Hashes each block of `WORDS` words in `blocks` to a node in `nodes`, by legacy Keccak-256
     /// (padding 0x01, as on Ethereum).
     ///
@@ -81,6 +100,33 @@ impl Lanes {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512 => unsafe { x86::hash_8::<WORDS>(words, nodes) },
+        }
+    }
+
+    /// Addresses of full leaves, as `keccak256(span ‖ root)` has them.
+    pub(super) fn leaves(
+        self,
+        leaves: &[[u8; CHUNK_LEN]; MAX_LANES],
+        addresses: &mut [[u8; NODE_LEN]; MAX_LANES],
+    ) {
+        match self.0 {
+            Kernel::Portable => {
+                for (leaf, address) in leaves.iter().zip(addresses) {
+                    *address = chunk_address_with(self, CHUNK_LEN as u64, leaf).0;
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => {
+                let (leaves, addresses) =
+                    (leaves.as_chunks::<4>().0, addresses.as_chunks_mut::<4>().0);
+                for (leaves, addresses) in leaves.iter().zip(addresses) {
+                    // SAFETY: as above.
+                    unsafe { x86::leaves_4(leaves, addresses) }
+                }
+            }
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512 => unsafe { x86::leaves_8(leaves, addresses) },
         }
     }
 }
@@ -104,7 +150,8 @@ fn portable<const WORDS: usize>(words: &[[u8; 8]], nodes: &mut [[u8; NODE_LEN]])
 mod x86 {
     use std::{arch::x86_64::*, mem::transmute};
 
-    use super::{NODE_LEN, RATE_WORDS, portable};
+    use super::{NODE_LEN, PAIR_LEN, RATE_WORDS, portable};
+    use crate::swarm::chunk::CHUNK_LEN;
 
     /// Round constants of iota (FIPS 202, section 3.2.5).
     const ROUNDS: [u64; 24] = [
@@ -137,8 +184,9 @@ mod x86 {
     /// A whole kernel out of the few instructions that differ.
     macro_rules! kernel {
         (
-            $hash:ident, $permute:ident, $features:literal, $register:ty, $lanes:literal,
-            $splat:ident, $xor:ident, $xor3:ident, $turn:ident, $chi:ident
+            $hash:ident, $leaves:ident, $keccak:ident, $permute:ident, $features:literal,
+            $register:ty, $lanes:literal,
+            $columns:ident, $splat:ident, $xor:ident, $xor3:ident, $turn:ident, $chi:ident
         ) => {
             /// Hashes blocks of `WORDS` words, as many at once as a register has lanes.
             #[target_feature(enable = $features)]
@@ -149,25 +197,17 @@ mod x86 {
                 let mut blocks = words.chunks_exact(WORDS * $lanes);
                 let mut parents = nodes.chunks_exact_mut($lanes);
                 for (blocks, parents) in (&mut blocks).zip(&mut parents) {
-                    let mut state = [$splat(0); 25];
-                    for (at, lane) in state[..WORDS].iter_mut().enumerate() {
-                        let column: [u64; $lanes] = std::array::from_fn(|block| {
-                            u64::from_le_bytes(blocks[block * WORDS + at])
-                        });
+                    let mut block = [$splat(0); WORDS];
+                    for (at, lane) in block.iter_mut().enumerate() {
+                        let mut column = [0; $lanes];
+                        for (word, block) in column.iter_mut().zip(blocks.chunks_exact(WORDS)) {
+                            *word = u64::from_le_bytes(block[at]);
+                        }
                         // SAFETY: an array of words and a register have the same size, and each bit
                         // pattern of one is a value of the other.
                         *lane = unsafe { transmute::<[u64; $lanes], $register>(column) };
                     }
-                    state[WORDS] = $splat(0x01);
-                    state[RATE_WORDS - 1] = $splat(i64::MIN);
-                    $permute(&mut state);
-                    for (at, lane) in state[..NODE_LEN / 8].iter().enumerate() {
-                        // SAFETY: as above.
-                        let column = unsafe { transmute::<$register, [u64; $lanes]>(*lane) };
-                        for (parent, word) in parents.iter_mut().zip(column) {
-                            parent.as_chunks_mut::<8>().0[at] = word.to_le_bytes();
-                        }
-                    }
+                    put($keccak(&block), parents);
                 }
                 let (words, nodes) = (blocks.remainder(), parents.into_remainder());
                 if nodes.len() < 2 {
@@ -181,48 +221,85 @@ mod x86 {
                 nodes.copy_from_slice(&node[..nodes.len()]);
             }
 
-            /// Keccak-f[1600] (FIPS 202, section 3.3) in every lane.
+            /// The addresses of as many full leaves as a register has lanes. Each lane holds the tree of
+            /// one leaf, so that what one level gives is what the next one takes, register by register.
+            #[target_feature(enable = $features)]
+            pub(super) fn $leaves(
+                leaves: &[[u8; CHUNK_LEN]; $lanes],
+                addresses: &mut [[u8; NODE_LEN]; $lanes],
+            ) {
+                let pairs = leaves.each_ref().map(|leaf| leaf.as_chunks::<PAIR_LEN>().0);
+                let mut nodes = [[$splat(0); NODE_LEN / 8]; CHUNK_LEN / PAIR_LEN];
+                for (at, node) in nodes.iter_mut().enumerate() {
+                    *node = $keccak(&$columns(pairs.each_ref().map(|pairs| &pairs[at])));
+                }
+                let mut count = nodes.len();
+                while count > 1 {
+                    count /= 2;
+                    for at in 0..count {
+                        let ([a, b, c, d], [e, f, g, h]) = (nodes[2 * at], nodes[2 * at + 1]);
+                        nodes[at] = $keccak(&[a, b, c, d, e, f, g, h]);
+                    }
+                }
+                let [a, b, c, d] = nodes[0];
+                put($keccak(&[$splat(CHUNK_LEN as i64), a, b, c, d]), addresses);
+            }
+
+            /// Keccak-256 of one block in every lane.
             #[target_feature(enable = $features)]
             #[inline]
+            fn $keccak<const WORDS: usize>(block: &[$register; WORDS]) -> [$register; 4] {
+                let mut state = [$splat(0); 25];
+                state[..WORDS].copy_from_slice(block);
+                state[WORDS] = $splat(0x01);
+                state[RATE_WORDS - 1] = $splat(i64::MIN);
+                $permute(&mut state);
+                [state[0], state[1], state[2], state[3]]
+            }
+
+            /// Keccak-f[1600] (FIPS 202, section 3.3) in every lane.
+            ///
+            /// Spelled out: a closure or a function for a column would take its registers from memory.
+            #[target_feature(enable = $features)]
             fn $permute(a: &mut [$register; 25]) {
                 for round in ROUNDS {
-                    let c: [$register; 5] = std::array::from_fn(|x| {
-                        $xor3($xor3(a[x], a[x + 5], a[x + 10]), a[x + 15], a[x + 20])
-                    });
-                    let d = [
-                        $turn!(1, c[1]),
-                        $turn!(1, c[2]),
-                        $turn!(1, c[3]),
-                        $turn!(1, c[4]),
-                        $turn!(1, c[0]),
-                    ];
+                    let c0 = $xor3($xor3(a[0], a[5], a[10]), a[15], a[20]);
+                    let c1 = $xor3($xor3(a[1], a[6], a[11]), a[16], a[21]);
+                    let c2 = $xor3($xor3(a[2], a[7], a[12]), a[17], a[22]);
+                    let c3 = $xor3($xor3(a[3], a[8], a[13]), a[18], a[23]);
+                    let c4 = $xor3($xor3(a[4], a[9], a[14]), a[19], a[24]);
+                    let d0 = $xor(c4, $turn!(1, c1));
+                    let d1 = $xor(c0, $turn!(1, c2));
+                    let d2 = $xor(c1, $turn!(1, c3));
+                    let d3 = $xor(c2, $turn!(1, c4));
+                    let d4 = $xor(c3, $turn!(1, c0));
                     // Theta, rho and pi, in the order in which chi takes them.
                     let b = [
-                        $xor3(a[0], c[4], d[0]),
-                        $turn!(44, $xor3(a[6], c[0], d[1])),
-                        $turn!(43, $xor3(a[12], c[1], d[2])),
-                        $turn!(21, $xor3(a[18], c[2], d[3])),
-                        $turn!(14, $xor3(a[24], c[3], d[4])),
-                        $turn!(28, $xor3(a[3], c[2], d[3])),
-                        $turn!(20, $xor3(a[9], c[3], d[4])),
-                        $turn!(3, $xor3(a[10], c[4], d[0])),
-                        $turn!(45, $xor3(a[16], c[0], d[1])),
-                        $turn!(61, $xor3(a[22], c[1], d[2])),
-                        $turn!(1, $xor3(a[1], c[0], d[1])),
-                        $turn!(6, $xor3(a[7], c[1], d[2])),
-                        $turn!(25, $xor3(a[13], c[2], d[3])),
-                        $turn!(8, $xor3(a[19], c[3], d[4])),
-                        $turn!(18, $xor3(a[20], c[4], d[0])),
-                        $turn!(27, $xor3(a[4], c[3], d[4])),
-                        $turn!(36, $xor3(a[5], c[4], d[0])),
-                        $turn!(10, $xor3(a[11], c[0], d[1])),
-                        $turn!(15, $xor3(a[17], c[1], d[2])),
-                        $turn!(56, $xor3(a[23], c[2], d[3])),
-                        $turn!(62, $xor3(a[2], c[1], d[2])),
-                        $turn!(55, $xor3(a[8], c[2], d[3])),
-                        $turn!(39, $xor3(a[14], c[3], d[4])),
-                        $turn!(41, $xor3(a[15], c[4], d[0])),
-                        $turn!(2, $xor3(a[21], c[0], d[1])),
+                        $xor(a[0], d0),
+                        $turn!(44, $xor(a[6], d1)),
+                        $turn!(43, $xor(a[12], d2)),
+                        $turn!(21, $xor(a[18], d3)),
+                        $turn!(14, $xor(a[24], d4)),
+                        $turn!(28, $xor(a[3], d3)),
+                        $turn!(20, $xor(a[9], d4)),
+                        $turn!(3, $xor(a[10], d0)),
+                        $turn!(45, $xor(a[16], d1)),
+                        $turn!(61, $xor(a[22], d2)),
+                        $turn!(1, $xor(a[1], d1)),
+                        $turn!(6, $xor(a[7], d2)),
+                        $turn!(25, $xor(a[13], d3)),
+                        $turn!(8, $xor(a[19], d4)),
+                        $turn!(18, $xor(a[20], d0)),
+                        $turn!(27, $xor(a[4], d4)),
+                        $turn!(36, $xor(a[5], d0)),
+                        $turn!(10, $xor(a[11], d1)),
+                        $turn!(15, $xor(a[17], d2)),
+                        $turn!(56, $xor(a[23], d3)),
+                        $turn!(62, $xor(a[2], d2)),
+                        $turn!(55, $xor(a[8], d3)),
+                        $turn!(39, $xor(a[14], d4)),
+                        $turn!(41, $xor(a[15], d0)),
+                        $turn!(2, $xor(a[21], d1)),
                     ];
                     for y in [0, 5, 10, 15, 20] {
                         for x in 0..5 {
@@ -233,6 +310,37 @@ mod x86 {
                 }
             }
         };
+    }
+
+    /// Four words in every lane to as many nodes as there are lanes.
+    fn put<Register: Words<LANES>, const LANES: usize>(
+        words: [Register; 4],
+        nodes: &mut [[u8; NODE_LEN]],
+    ) {
+        for (at, word) in words.into_iter().enumerate() {
+            for (node, word) in nodes.iter_mut().zip(word.words()) {
+                node.as_chunks_mut::<8>().0[at] = word.to_le_bytes();
+            }
+        }
+    }
+
+    /// A register, seen as the words in its lanes.
+    trait Words<const LANES: usize> {
+        fn words(self) -> [u64; LANES];
+    }
+
+    impl Words<8> for __m512i {
+        fn words(self) -> [u64; 8] {
+            // SAFETY: both have 64 bytes, and each bit pattern of one is a value of the other.
+            unsafe { transmute(self) }
+        }
+    }
+
+    impl Words<4> for __m256i {
+        fn words(self) -> [u64; 4] {
+            // SAFETY: both have 32 bytes, and each bit pattern of one is a value of the other.
+            unsafe { transmute(self) }
+        }
     }
 
     macro_rules! turn_8 {
@@ -253,12 +361,53 @@ mod x86 {
         _mm512_ternarylogic_epi64::<0xd2>(a, b, c)
     }
 
+    /// Word by word what eight blocks hold: a square of eight by eight words on its other side.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn columns_8(blocks: [&[u8; PAIR_LEN]; 8]) -> [__m512i; 8] {
+        // SAFETY: a block and a register have the same size, and each bit pattern of one is a value of
+        // the other.
+        let rows = blocks.map(|block| unsafe { transmute::<[u8; PAIR_LEN], __m512i>(*block) });
+        let [a, b, c, d, e, f, g, h] = rows;
+        let [w0, w2, w4, w6] = quarters_8([
+            _mm512_unpacklo_epi64(a, b),
+            _mm512_unpacklo_epi64(c, d),
+            _mm512_unpacklo_epi64(e, f),
+            _mm512_unpacklo_epi64(g, h),
+        ]);
+        let [w1, w3, w5, w7] = quarters_8([
+            _mm512_unpackhi_epi64(a, b),
+            _mm512_unpackhi_epi64(c, d),
+            _mm512_unpackhi_epi64(e, f),
+            _mm512_unpackhi_epi64(g, h),
+        ]);
+        [w0, w1, w2, w3, w4, w5, w6, w7]
+    }
+
+    /// A square of four by four quarters of registers on its other side.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn quarters_8([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+        let (even, odd) = (_mm512_shuffle_i64x2::<0x88>(a, b), _mm512_shuffle_i64x2::<0xdd>(a, b));
+        let (even_2, odd_2) =
+            (_mm512_shuffle_i64x2::<0x88>(c, d), _mm512_shuffle_i64x2::<0xdd>(c, d));
+        [
+            _mm512_shuffle_i64x2::<0x88>(even, even_2),
+            _mm512_shuffle_i64x2::<0x88>(odd, odd_2),
+            _mm512_shuffle_i64x2::<0xdd>(even, even_2),
+            _mm512_shuffle_i64x2::<0xdd>(odd, odd_2),
+        ]
+    }
+
     kernel!(
         hash_8,
+        leaves_8,
+        keccak_8,
         permute_8,
         "avx512f",
         __m512i,
         8,
+        columns_8,
         _mm512_set1_epi64,
         _mm512_xor_si512,
         xor3_8,
@@ -288,12 +437,42 @@ mod x86 {
         _mm256_xor_si256(a, _mm256_andnot_si256(b, c))
     }
 
+    /// Word by word what four blocks hold.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn columns_4(blocks: [&[u8; PAIR_LEN]; 4]) -> [__m256i; 8] {
+        // SAFETY: a block and two registers have the same size, and each bit pattern of one is a value
+        // of the other.
+        let [[a, e], [b, f], [c, g], [d, h]] =
+            blocks.map(|block| unsafe { transmute::<[u8; PAIR_LEN], [__m256i; 2]>(*block) });
+        let [w0, w1, w2, w3] = square_4([a, b, c, d]);
+        let [w4, w5, w6, w7] = square_4([e, f, g, h]);
+        [w0, w1, w2, w3, w4, w5, w6, w7]
+    }
+
+    /// A square of four by four words on its other side.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn square_4([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
+        let (even, odd) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+        let (even_2, odd_2) = (_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
+        [
+            _mm256_permute2x128_si256::<0x20>(even, even_2),
+            _mm256_permute2x128_si256::<0x20>(odd, odd_2),
+            _mm256_permute2x128_si256::<0x31>(even, even_2),
+            _mm256_permute2x128_si256::<0x31>(odd, odd_2),
+        ]
+    }
+
     kernel!(
         hash_4,
+        leaves_4,
+        keccak_4,
         permute_4,
         "avx2",
         __m256i,
         4,
+        columns_4,
         _mm256_set1_epi64x,
         _mm256_xor_si256,
         xor3_4,
