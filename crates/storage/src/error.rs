@@ -63,6 +63,14 @@ pub enum StorageError {
         /// Scheme and host of its URL.
         node: String,
     },
+    /// Another process sends the same content to the same place, and gets no further.
+    #[error("another process sends {at} to {place} and gets no further")]
+    Busy {
+        /// The place.
+        place: String,
+        /// The content.
+        at: ContentRef,
+    },
     /// The content is longer than the store or the caller allows.
     #[error("content is longer than the limit of {limit} bytes")]
     TooLong {
@@ -125,6 +133,7 @@ impl StorageError {
             Self::Everywhere { failures, .. } => worst(failures),
             Self::Node { fault, .. } => fault.kind(),
             Self::Postage { .. }
+            | Self::Busy { .. }
             | Self::Full(_)
             | Self::Source(_)
             | Self::Io { .. }
@@ -190,6 +199,12 @@ pub enum NodeFault {
     /// It answered something else than the interface says.
     #[error("it answered something else than {0}")]
     Malformed(&'static str),
+    /// It no longer has what it confirmed.
+    #[error("it no longer has blocks that it took before")]
+    Lost,
+    /// It refused, in its own words: cut and without control characters.
+    #[error("it said: {0}")]
+    Said(String),
     /// It stored the bytes under another address than ours, so it changed them.
     #[error("it stored something else than what was sent")]
     OtherAddress,
@@ -206,7 +221,9 @@ impl NodeFault {
             | Self::Redirect
             | Self::Status(_)
             | Self::TooLong(_)
-            | Self::Malformed(_) => ErrorKind::Unavailable,
+            | Self::Malformed(_)
+            | Self::Lost
+            | Self::Said(_) => ErrorKind::Unavailable,
         }
     }
 }

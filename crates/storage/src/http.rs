@@ -222,8 +222,7 @@ impl Endpoint {
         };
         let mut url = Url::parse(text).map_err(|_| wrong())?;
         let host = url.host_str().ok_or_else(wrong)?;
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let name = format!("{}://{host}{port}", url.scheme());
+        let name = scheme_and_host(&url, host);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let loopback = host == "localhost"
             || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -239,6 +238,18 @@ impl Endpoint {
         }
         Ok(Self { url, name })
     }
+}
+
+/// What may be shown of a URL; nothing of one that is wrong.
+pub(crate) fn shown(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    let shown = url.as_ref().and_then(|url| Some(scheme_and_host(url, url.host_str()?)));
+    shown.unwrap_or_default()
+}
+
+fn scheme_and_host(url: &Url, host: &str) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{host}{port}", url.scheme())
 }
 
 /// A try that failed.

@@ -8,7 +8,9 @@
 
 mod addresser;
 mod addresses;
+mod blocking;
 mod error;
+mod health;
 #[allow(dead_code, reason = "the places that need it come next")]
 mod http;
 pub mod ipfs;
@@ -18,14 +20,22 @@ mod options;
 mod parallel;
 #[allow(dead_code, reason = "the places that implement it come next")]
 mod place;
+mod places;
+mod reader;
 mod shape;
+mod state;
 mod storage;
 pub mod swarm;
 
 pub use addresser::Addresser;
 pub use addresses::Addresses;
 pub use error::{NodeFault, PostageFault, StorageError};
+pub use health::{Health, Postage};
 pub use http::{HttpOptions, Token};
-pub use local::{ContentReader, Contents, LocalStore, MAX_CONTENT_LEN, MAX_RANGE_LEN};
-pub use options::{NodeOptions, PlaceKind, PlaceOptions, Progress, StorageOptions, Transfer};
-pub use storage::Storage;
+pub use local::{
+    ContentReader as LocalReader, Contents, LocalStore, MAX_CONTENT_LEN, MAX_RANGE_LEN,
+};
+pub use options::{NodeOptions, PlaceKind, PlaceOptions, Progress, StorageOptions, Transfer, Way};
+pub use reader::ContentReader;
+pub use state::{KeptCopy, Pending};
+pub use storage::{Depth, Found, Notice, PlaceHealth, PlaceInfo, Presence, Resumed, Storage};

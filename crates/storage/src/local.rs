@@ -22,7 +22,7 @@
 //! at most files in `tmp`, which the next [`LocalStore::open`] removes once no living process holds
 //! them. Directories have mode 0700, files 0600.
 
-mod files;
+pub(crate) mod files;
 mod reader;
 mod writer;
 
@@ -31,6 +31,7 @@ use std::{
     io::Read,
     ops::Range,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use alloy_primitives::hex;
@@ -190,6 +191,25 @@ impl LocalStore {
     /// The addresses of all content, in no order. What is kept or removed meanwhile may be missing.
     pub fn list(&self) -> Contents {
         Contents { swarm: self.path(SWARM), next_shard: 0, shard: None }
+    }
+
+    /// Whether the directory is there and still a store of this version.
+    pub(crate) fn check_version(&self) -> Result<(), StorageError> {
+        if self.has_marker()? { Ok(()) } else { Err(StorageError::NotAStore(self.root.clone())) }
+    }
+
+    /// How long ago content was kept; `None` if there is none, or the clock was set back.
+    pub(crate) fn age(&self, at: &ContentRef) -> Result<Option<Duration>, StorageError> {
+        match fs::metadata(self.file_of(at)?).and_then(|metadata| metadata.modified()) {
+            Ok(modified) => Ok(modified.elapsed().ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StorageError::io("look for content")(error)),
+        }
+    }
+
+    /// Whether two stores are the same directory.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.root == other.root
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use galen_types::ContentRef;
+
 use crate::http::{HttpOptions, Token};
 
 /// Everything that a [`Storage`](crate::Storage) needs to know.
@@ -95,7 +97,6 @@ impl Progress {
         Self(Arc::new(tell))
     }
 
-    #[allow(dead_code, reason = "uploads come next")]
     pub(crate) fn tell(&self, transfer: &Transfer<'_>) {
         (self.0)(transfer);
     }
@@ -107,13 +108,26 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// How far the upload of one content to one place is.
+/// How far the transfer of one content to or from one place is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer<'a> {
     /// The place.
     pub place: &'a str,
-    /// Bytes that it has confirmed, those of an interrupted upload included.
+    /// The content.
+    pub content: ContentRef,
+    /// Which way it goes.
+    pub way: Way,
+    /// Bytes that are there, those of an interrupted upload included.
     pub done: u64,
     /// Bytes of the content.
     pub total: u64,
+}
+
+/// Which way content goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// To the place.
+    Up,
+    /// From the place.
+    Down,
 }

@@ -4,13 +4,20 @@
 //! Each checks what it hands out against the address itself, since only it knows by which nodes of which tree
 //! its bytes travel; so nothing unverified passes [`Opened::piece`].
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use galen_types::{ContentRef, Store};
 
-use crate::{Addresses, LocalStore, StorageError};
+use crate::{Addresses, Health, LocalStore, StorageError};
+
+/// Most blocks of one content that are on their way to a place at once. They leave in their order, so whatever a
+/// killed process sent without writing it down lies near the last that it wrote down.
+pub(crate) const SIDE_BY_SIDE: u64 = 8;
+
+/// Longest note that a place leaves itself, in bytes.
+pub(crate) const MAX_NOTE_LEN: usize = 256;
 
 /// A place that keeps content.
 #[async_trait]
@@ -24,6 +31,11 @@ pub(crate) trait Place: fmt::Debug + Send + Sync {
     /// Whether content can be sent there and removed.
     fn is_writable(&self) -> bool;
 
+    /// Whether content can be fetched from there. A pinning service only keeps.
+    fn is_readable(&self) -> bool {
+        true
+    }
+
     /// Finds content; its length is verified when this returns.
     async fn open(&self, at: &ContentRef) -> Result<Box<dyn Opened>, StorageError>;
 
@@ -33,6 +45,15 @@ pub(crate) trait Place: fmt::Debug + Send + Sync {
 
     /// Gives content free, so that the place may throw it away; `false` if it did not keep it.
     async fn release(&self, at: &ContentRef) -> Result<bool, StorageError>;
+
+    /// Whether the place keeps content from being thrown away; `None` if it cannot say. Asked of places that are
+    /// not readable, and by `galen content check`.
+    async fn keeps(&self, _at: &ContentRef) -> Result<Option<bool>, StorageError> {
+        Ok(None)
+    }
+
+    /// Asks whether it answers, and what it is.
+    async fn health(&self) -> Result<Health, StorageError>;
 }
 
 /// Content at one place.
@@ -69,13 +90,15 @@ pub(crate) trait Marks: Send + Sync {
     /// The place confirmed the block, of so many bytes of content.
     fn sent(&self, block: u64, bytes: u64) -> Result<(), StorageError>;
 
-    /// The least block that is not confirmed, and the one after the last that is: between the two lies what a process
-    /// that was killed may have sent without having written it down. Ask the node before sending those again.
-    fn doubtful(&self) -> std::ops::Range<u64>;
+    /// What an earlier process may have sent without having written it down: from the least block that is not
+    /// confirmed to [`SIDE_BY_SIDE`] blocks after the last that is; empty if there was no earlier process. Ask the
+    /// node before sending those of them that are not [`is_sent`](Self::is_sent). Does not change while the upload
+    /// runs. May reach beyond the last block.
+    fn doubtful(&self) -> Range<u64>;
 
     /// A word that the place left itself, for example the number of an upload session.
     fn note(&self) -> Option<String>;
 
-    /// Leaves a word; at most 256 bytes.
+    /// Leaves a word; at most [`MAX_NOTE_LEN`] bytes in one line.
     fn set_note(&self, note: &str) -> Result<(), StorageError>;
 }
