@@ -63,8 +63,8 @@ const STEPS: &[Step] = &[
         let bundle = bundle.to_str().ok_or_eyre("a path that is not UTF-8")?;
         shop.demo(&["--bundle", bundle], 60.0)
     }),
-    // geth is built from source the first time: about 5 minutes, once.
-    step("nodes", 15, |shop| shop.run(&mut shop.command("scripts/nodes"))),
+    // geth, kubo and bee are built from source the first time: 2 to 4 minutes each, once.
+    step("nodes", 25, |shop| shop.run(&mut shop.command("scripts/nodes"))),
     step("walkthrough", 15, |shop| {
         shop.run(shop.command("scripts/walkthrough").arg("selftest"))?;
         // Nothing to do after the demo.
@@ -74,6 +74,7 @@ const STEPS: &[Step] = &[
         }
         Ok(())
     }),
+    step("stores", 15, |shop| shop.run(shop.command("scripts/stores").arg("selftest"))),
     step("forge-build", 15, |shop| {
         // A warning fails, and so does a contract that is too large to be deployed.
         shop.forge("default", &["build", "--deny", "warnings"])?;
