@@ -9,11 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use galen_types::{ContentRef, ErrorKind};
+use galen_types::ContentRef;
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
-    LocalReader, Progress, StorageError, Transfer, Way,
+    LocalReader, NodeFault, Progress, StorageError, Transfer, Way,
     place::Opened,
     storage::{Candidate, Site},
 };
@@ -78,13 +78,18 @@ impl Source {
         Err(self.everywhere(failures))
     }
 
-    /// The verified piece that holds the position, and where it begins. Every place is asked once at most.
-    pub(crate) async fn piece(&mut self, position: u64) -> Result<(u64, Bytes), StorageError> {
+    /// The verified piece that holds the position, and where it begins. Every place is asked once at most. What comes
+    /// before `ahead` and will be wanted next is fetched meanwhile.
+    pub(crate) async fn piece(
+        &mut self,
+        position: u64,
+        ahead: u64,
+    ) -> Result<(u64, Bytes), StorageError> {
         let mut failures = Vec::new();
         let first = self.current;
         let turns = (first..self.candidates.len()).chain(0..first);
         for turn in turns {
-            match self.piece_of(turn, position).await {
+            match self.piece_of(turn, position, ahead).await {
                 Ok(piece) => return Ok(piece),
                 Err(error) => failures.push((self.name(turn), error)),
             }
@@ -101,7 +106,7 @@ impl Source {
     ) -> Result<(), StorageError> {
         let mut position = range.start;
         while position < range.end {
-            let (start, piece) = self.piece(position).await?;
+            let (start, piece) = self.piece(position, range.end).await?;
             let piece = from(&piece, position - start);
             let wanted = usize::try_from(range.end - position).unwrap_or(usize::MAX);
             let taken = piece.len().min(wanted);
@@ -111,7 +116,12 @@ impl Source {
         Ok(())
     }
 
-    async fn piece_of(&mut self, turn: usize, position: u64) -> Result<(u64, Bytes), StorageError> {
+    async fn piece_of(
+        &mut self,
+        turn: usize,
+        position: u64,
+        ahead: u64,
+    ) -> Result<(u64, Bytes), StorageError> {
         let opened = self.open(turn).await?;
         self.current = turn;
         let index = position / opened.piece_len();
@@ -125,7 +135,7 @@ impl Source {
             None => fetch(&opened, index),
         };
         if self.is_remote(turn) {
-            self.fetch_ahead(&opened, index);
+            self.fetch_ahead(&opened, index, ahead);
         }
         let piece = match joined(fetch).await {
             Ok(piece) => piece,
@@ -143,8 +153,8 @@ impl Source {
         Ok((start, piece))
     }
 
-    fn fetch_ahead(&mut self, opened: &Arc<dyn Opened>, index: u64) {
-        let pieces = opened.len().div_ceil(opened.piece_len());
+    fn fetch_ahead(&mut self, opened: &Arc<dyn Opened>, index: u64, ahead: u64) {
+        let pieces = ahead.min(opened.len()).div_ceil(opened.piece_len());
         let next = self.ahead.back().map_or(index + 1, |(last, _)| last + 1);
         for index in next..pieces.min(index + 1 + READ_AHEAD) {
             self.ahead.push_back((index, fetch(opened, index)));
@@ -317,7 +327,10 @@ impl ContentReader {
         let (start, piece) = &self.piece;
         let offset = self.position.checked_sub(*start);
         if offset.is_none_or(|offset| offset >= piece.len() as u64) {
-            self.piece = self.fetch(self.position)?;
+            // Who reads on will go on reading; who jumps wants one piece, as far as anybody knows.
+            let reads_on = self.position == start + piece.len() as u64;
+            let ahead = if reads_on && self.position > 0 { self.len } else { 0 };
+            self.piece = self.fetch(self.position, ahead)?;
         }
         let (start, piece) = &self.piece;
         let verified = from(piece, self.position - start);
@@ -345,12 +358,12 @@ impl ContentReader {
         }
     }
 
-    fn fetch(&mut self, position: u64) -> Result<(u64, Bytes), StorageError> {
+    fn fetch(&mut self, position: u64, ahead: u64) -> Result<(u64, Bytes), StorageError> {
         let Some(mut source) = self.source.take() else { return Err(StorageError::ShutDown) };
         // Not `block_on`: a runtime that shuts down drops the task, and that is an answer, too.
         let (tell, told) = mpsc::sync_channel(1);
         self.runtime.spawn(async move {
-            let piece = source.piece(position).await;
+            let piece = source.piece(position, ahead).await;
             // Nobody waits if the reader's thread is gone.
             drop(tell.send((source, piece)));
         });
@@ -403,6 +416,11 @@ impl fmt::Debug for ContentReader {
 }
 
 /// Whether an error says that the place itself does not work, rather than that it lacks the content.
-pub(crate) fn is_out_of_order(error: &StorageError) -> bool {
-    error.kind() == ErrorKind::Unavailable
+pub(crate) const fn is_out_of_order(error: &StorageError) -> bool {
+    let StorageError::Node { fault, .. } = error else { return false };
+    match fault {
+        NodeFault::Unreachable(_) | NodeFault::TimedOut(_) | NodeFault::RateLimited => true,
+        NodeFault::Status(status) => *status >= 500,
+        _ => false,
+    }
 }

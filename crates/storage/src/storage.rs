@@ -1,9 +1,11 @@
 //! The front door: async, and every byte checked.
 
 mod check;
-mod keep;
+mod copy;
+mod publish;
 mod read;
 mod site;
+mod staged;
 
 use std::{
     collections::HashSet,
@@ -16,7 +18,7 @@ use bytes::Bytes;
 use galen_types::{ContentRef, Store};
 
 pub use check::{Depth, Found, PlaceHealth, Presence};
-pub use keep::{Notice, Resumed};
+pub use publish::{Notice, Resumed};
 pub use site::PlaceInfo;
 pub(crate) use site::{Candidate, Site};
 

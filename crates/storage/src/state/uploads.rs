@@ -292,7 +292,6 @@ pub(crate) struct UploadMarks {
     progress: Option<Progress>,
 }
 
-#[derive(Default)]
 struct Inner {
     /// `None` if there is no directory to write to.
     file: Option<File>,
@@ -315,22 +314,6 @@ impl UploadMarks {
     /// Marks that are forgotten when the process ends.
     pub(crate) fn in_memory(addresses: Addresses, place: &str) -> Self {
         Self::new(ReadUpload::new(addresses, place.to_owned(), 0), false, None)
-    }
-
-    /// Whether an earlier process, or this one, confirmed anything before these marks were claimed.
-    pub(crate) const fn was_resumed(&self) -> bool {
-        self.doubtful.end > 0
-    }
-
-    /// Forgets what was confirmed: the place does not have it any more.
-    pub(crate) fn forget(&mut self) -> Result<(), StorageError> {
-        let line = header(&self.addresses, &self.place);
-        self.doubtful = 0..0;
-        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
-        *inner = Inner { file: inner.file.take(), ..Inner::default() };
-        let Some(file) = &mut inner.file else { return Ok(()) };
-        let cut = file.set_len(line.len() as u64).and_then(|()| file.seek(SeekFrom::End(0)));
-        cut.map(drop).map_err(StorageError::io("write down an upload"))
     }
 
     /// Whom to tell, and tells how far an earlier process came.

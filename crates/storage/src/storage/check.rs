@@ -115,7 +115,7 @@ impl Storage {
         }
         let mut position = 0;
         while position < len {
-            match source.piece(position).await {
+            match source.piece(position, len).await {
                 Ok((start, piece)) => position = start + piece.len() as u64,
                 Err(error) => return judged(error, true),
             }

@@ -1,4 +1,4 @@
-//! Sending content to places, and making them let go of it.
+//! Sending content to the places that keep it.
 
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
@@ -12,13 +12,12 @@ use futures_util::{
 };
 use galen_types::{ContentRef, Store};
 
-use super::{Depth, Presence, Shared, Site, Storage, put_addressed, read::other_kind};
+use super::{Shared, Site, Storage};
 use crate::{
-    Addresses, ContentReader, LocalStore, NodeFault, Pending, StorageError,
+    Addresses, LocalStore, NodeFault, Pending, StorageError,
     blocking::blocking,
     place::Upload,
-    reader::unwrap_source,
-    state::{Claim, State, UploadMarks},
+    state::{Claim, UploadMarks},
 };
 
 /// Most notices that wait to be asked for; further ones are dropped.
@@ -158,143 +157,6 @@ impl Storage {
         Ok(resumed)
     }
 
-    /// Sends content to one place from whichever other place has it right; `false` if it is there, whole and right.
-    ///
-    /// # Errors
-    ///
-    /// - [`StorageError::Setting`]: no place has this name. [`StorageError::ReadOnly`].
-    /// - Those of [`open`](Self::open) if no other place has it right.
-    /// - Whatever the place says.
-    pub async fn copy(&self, at: &ContentRef, place: &str) -> Result<bool, StorageError> {
-        let site = Arc::clone(&self.shared.sites[self.index(place)?]);
-        if !site.info.writable {
-            return Err(StorageError::ReadOnly(place.to_owned()));
-        }
-        let known = self.addresses(at).await?;
-        if let Some(addresses) = &known
-            && (site.local.is_some() || self.is_noted(addresses, &site).await?)
-            && self.is_whole(at, &site).await
-        {
-            self.note_kept(addresses, &site).await?;
-            return Ok(false);
-        }
-        let here = match &known {
-            Some(addresses) => self.find_staged(addresses, Some(&site)).await?,
-            None => None,
-        };
-        let (addresses, staged) = match known.zip(here) {
-            Some(found) => found,
-            None => self.fetch(at, &site).await?,
-        };
-        match self.copy_from(&staged, &addresses, &site).await {
-            // What lies here is damaged. Fetched from elsewhere and kept again, it is healed.
-            Err(StorageError::Integrity(_) | StorageError::NotFound(_)) => {
-                let (addresses, staged) = self.fetch(at, &site).await?;
-                self.copy_from(&staged, &addresses, &site).await?;
-            }
-            result => result?,
-        }
-        self.tidy(&addresses).await?;
-        Ok(true)
-    }
-
-    /// Makes one place let go of content, so that it may throw it away; `false` if it did not keep it. An upload of it
-    /// that is not finished is given up.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError::Setting`], [`StorageError::ReadOnly`], [`StorageError::Unsupported`] if the place knows content
-    /// by its other address, which is not known here; and whatever the place says.
-    pub async fn release(&self, at: &ContentRef, place: &str) -> Result<bool, StorageError> {
-        let site = &self.shared.sites[self.index(place)?];
-        if !site.info.writable {
-            return Err(StorageError::ReadOnly(place.to_owned()));
-        }
-        self.release_at(at, site).await
-    }
-
-    /// Removes the content from every place that it can be removed from; `false` if none had it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`release`](Self::release), of the first place that fails; all others have let go of it.
-    pub async fn remove(&self, at: &ContentRef) -> Result<bool, StorageError> {
-        let (mut removed, mut fault, mut asked) = (false, None, false);
-        for site in self.shared.sites.iter().filter(|site| site.info.writable) {
-            match self.release_at(at, site).await {
-                Ok(had) => removed |= had,
-                // What was never sent from here by another address is not there.
-                Err(StorageError::Unsupported(_)) => continue,
-                Err(error) => fault = fault.or(Some(error)),
-            }
-            asked = true;
-        }
-        removed |= self.unstage(at).await?;
-        match fault {
-            Some(error) => Err(error),
-            None if !asked => Err(StorageError::Unsupported(*at)),
-            None => Ok(removed),
-        }
-    }
-
-    /// Opens content that lies on this machine, staged or kept, and asks nobody else.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`LocalStore::reader`]; [`StorageError::NotFound`] if it lies nowhere here.
-    pub async fn open_staged(&self, at: &ContentRef) -> Result<ContentReader, StorageError> {
-        let addresses = self.addresses(at).await?.ok_or(StorageError::NotFound(*at))?;
-        let staged = self.find_staged(&addresses, None).await?;
-        let store = staged.ok_or(StorageError::NotFound(*at))?;
-        let here = addresses.of(Store::Swarm);
-        let file = blocking(move || store.reader(&here)).await?;
-        let nobody = self.source(at, Vec::new(), Vec::new());
-        Ok(ContentReader::of_file("staged".to_owned(), file, nobody))
-    }
-
-    /// Throws away what is staged but kept nowhere, such as an intermediate result; `false` if nothing is. Does not
-    /// touch places: content that is staged in one stays.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError::Io`].
-    pub async fn unstage(&self, at: &ContentRef) -> Result<bool, StorageError> {
-        let Some(addresses) = self.addresses(at).await? else { return Ok(false) };
-        let here = addresses.of(Store::Swarm);
-        self.with_state(move |state| {
-            if state.uploads.wait_for(&here.digest)? {
-                Ok(false)
-            } else {
-                state.staged.remove(&here)
-            }
-        })
-        .await
-    }
-
-    /// Removes staged content that no upload waits for and that `keep` does not want (it is asked with both
-    /// addresses); returns how many bytes of content that were. What was staged within the last hour stays: somebody
-    /// may be about to publish it.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError::Io`].
-    pub async fn prune_staged(
-        &self,
-        keep: &(dyn Fn(&ContentRef) -> bool + Sync),
-    ) -> Result<u64, StorageError> {
-        let idle = self.with_state(State::idle).await?;
-        let mut bytes = 0;
-        for addresses in idle {
-            if [Store::Swarm, Store::Ipfs].iter().any(|store| keep(&addresses.of(*store))) {
-                continue;
-            }
-            if self.unstage(&addresses.of(Store::Swarm)).await? {
-                bytes += addresses.len;
-            }
-        }
-        Ok(bytes)
-    }
-
     /// One upload of [`publish`](Self::publish). An error of a place that is not the first becomes a notice.
     async fn job(
         &self,
@@ -342,7 +204,7 @@ impl Storage {
 
     /// Claims an upload and begins it if it is new. If somebody else has it: waits while they get further, if it must
     /// be; otherwise leaves it to them.
-    async fn claim(
+    pub(super) async fn claim(
         &self,
         addresses: &Addresses,
         site: &Arc<Site>,
@@ -382,22 +244,16 @@ impl Storage {
     }
 
     /// Sends what is missing and notes that it is done.
-    async fn send(
+    pub(super) async fn send(
         &self,
         site: &Arc<Site>,
         marks: Box<UploadMarks>,
         staged: &LocalStore,
         addresses: &Addresses,
     ) -> Result<(), StorageError> {
-        let mut marks = Box::new(marks.with_progress(self.shared.progress.clone()));
+        let marks = Box::new(marks.with_progress(self.shared.progress.clone()));
         let upload = Upload { addresses: *addresses, staged, marks: &*marks };
-        let mut sent = site.place.send(&upload).await;
-        if sent.as_ref().is_err_and(may_have_forgotten) && marks.was_resumed() {
-            // A node that was set up anew does not have what it confirmed to an earlier process.
-            marks.forget()?;
-            let upload = Upload { addresses: *addresses, staged, marks: &*marks };
-            sent = site.place.send(&upload).await;
-        }
+        let sent = site.place.send(&upload).await;
         if let Err(error) = sent {
             site.failed(&error);
             return Err(error);
@@ -456,101 +312,21 @@ impl Storage {
         });
     }
 
-    async fn copy_from(
-        &self,
-        staged: &LocalStore,
-        addresses: &Addresses,
-        site: &Arc<Site>,
-    ) -> Result<(), StorageError> {
-        match self.claim(addresses, site, true).await? {
-            Some(marks) => self.send(site, marks, staged, addresses).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Stages content from any place but one, and learns both its addresses.
-    async fn fetch(
-        &self,
-        at: &ContentRef,
-        but: &Arc<Site>,
-    ) -> Result<(Addresses, LocalStore), StorageError> {
-        let Some(state) = &self.shared.state else { return Err(StorageError::NowhereToKeep) };
-        let mut candidates = self.candidates(at).await?;
-        candidates.retain(|candidate| !Arc::ptr_eq(&candidate.site, but));
-        if candidates.is_empty() {
-            return Err(StorageError::NotFound(*at));
-        }
-        let mut source = self.source(at, candidates, Vec::new());
-        let len = source.content_len().await?;
-        let reader = ContentReader::of_source(len, source);
-        let staged = state.staged.clone();
-        let addresses = {
-            let staged = staged.clone();
-            let put = blocking(move || put_addressed(&staged, reader)).await;
-            put.map_err(unwrap_source)?
-        };
-        // Every byte was verified on its way, so this holds.
-        if addresses.include(at) {
-            Ok((addresses, staged))
-        } else {
-            Err(StorageError::Integrity(*at))
-        }
-    }
-
-    async fn release_at(&self, at: &ContentRef, site: &Arc<Site>) -> Result<bool, StorageError> {
-        let addresses = self.addresses(at).await?;
-        let there = if site.place.understands(at.store) {
-            *at
-        } else {
-            let addresses = addresses.ok_or(StorageError::Unsupported(*at))?;
-            addresses.of(other_kind(at))
-        };
-        let released = site.place.release(&there).await.inspect_err(|error| site.failed(error))?;
-        let Some(addresses) = addresses else { return Ok(released) };
-        let place = site.name().to_owned();
-        self.with_state(move |state| {
-            if let Claim::Ours(marks) = state.uploads.claim(&addresses, &place, false)? {
-                state.uploads.remove(marks)?;
-            }
-            if state.copies.has(&addresses, &place)? {
-                state.copies.released(&addresses, &place)?;
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(released)
-    }
-
-    /// Where on this machine the content lies, staged or kept, but not in one place.
-    async fn find_staged(
-        &self,
-        addresses: &Addresses,
-        but: Option<&Arc<Site>>,
-    ) -> Result<Option<LocalStore>, StorageError> {
-        let but = but.and_then(|site| site.local.clone());
-        let (shared, at) = (Arc::clone(&self.shared), addresses.of(Store::Swarm));
-        let kept_in: Vec<_> =
-            self.keep_in.iter().map(|index| self.shared.sites[*index].clone()).collect();
-        blocking(move || {
-            let kept_in = kept_in.iter().filter_map(|site| site.local.as_ref());
-            let stores = kept_in.chain(shared.local_stores());
-            for store in stores.filter(|store| but.as_ref().is_none_or(|but| !but.is_same(store))) {
-                if store.contains(&at)? {
-                    return Ok(Some(store.clone()));
-                }
-            }
-            Ok(None)
-        })
-        .await
-    }
-
     /// Whether it is noted that the place has the content.
-    async fn is_noted(&self, addresses: &Addresses, site: &Site) -> Result<bool, StorageError> {
+    pub(super) async fn is_noted(
+        &self,
+        addresses: &Addresses,
+        site: &Site,
+    ) -> Result<bool, StorageError> {
         let (addresses, place) = (*addresses, site.name().to_owned());
         self.with_state(move |state| state.copies.has(&addresses, &place)).await
     }
 
-    async fn note_kept(&self, addresses: &Addresses, site: &Site) -> Result<(), StorageError> {
+    pub(super) async fn note_kept(
+        &self,
+        addresses: &Addresses,
+        site: &Site,
+    ) -> Result<(), StorageError> {
         let (addresses, place, durable) = (*addresses, site.name().to_owned(), !site.info.local);
         self.with_state(move |state| {
             if state.copies.has(&addresses, &place)? {
@@ -573,34 +349,6 @@ impl Storage {
         } else {
             matches!(site.place.keeps(&at).await, Ok(Some(true)))
         }
-    }
-
-    async fn is_whole(&self, at: &ContentRef, site: &Arc<Site>) -> bool {
-        matches!(self.presence(at, site, Depth::Whole).await, Presence::Whole)
-    }
-
-    /// Removes staged content that no upload waits for.
-    async fn tidy(&self, addresses: &Addresses) -> Result<(), StorageError> {
-        let at = addresses.of(Store::Swarm);
-        self.with_state(move |state| {
-            if state.staged.contains(&at)? && !state.uploads.wait_for(&at.digest)? {
-                state.staged.remove(&at)?;
-            }
-            Ok(())
-        })
-        .await
-    }
-}
-
-/// Whether an error may come from blocks that the place confirmed once and does not have.
-const fn may_have_forgotten(error: &StorageError) -> bool {
-    match error {
-        StorageError::NotFound(_) => true,
-        StorageError::Node { fault, .. } => matches!(
-            fault,
-            NodeFault::Lost | NodeFault::Said(_) | NodeFault::Status(_) | NodeFault::Malformed(_)
-        ),
-        _ => false,
     }
 }
 
