@@ -7,6 +7,8 @@ mod gaps;
 mod import;
 #[path = "story/people.rs"]
 mod people;
+#[path = "story/places.rs"]
+mod places;
 
 use std::{
     collections::BTreeMap,
@@ -39,6 +41,8 @@ const DAY: u64 = 86_400;
 /// Everybody, on one network.
 struct Network {
     directory: TempDir,
+    /// What is imported.
+    files: TempDir,
     chain: DevChain,
     relayer: Account,
     galen: Galen,
@@ -71,6 +75,12 @@ fn identity(n: u8) -> Identity {
 impl Network {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let storage = Storage::local(directory.path()).await.unwrap();
+        Self::keeping(directory, storage, &[]).await
+    }
+
+    /// Some categories are kept elsewhere.
+    async fn keeping(directory: TempDir, storage: Storage, routes: &[(Category, Storage)]) -> Self {
         let relayer = account(1);
         let accounts = vec![(relayer.controller(), U256::from(10).pow(U256::from(20)))];
         // The clock stands unless it is moved, so that all happens in one block time.
@@ -78,10 +88,13 @@ impl Network {
         let clock = Clock::Manual;
         let config = Config { accounts, clock, genesis_time, ..Config::default() };
         let chain = DevChain::in_memory(config);
-        let storage = Storage::local(directory.path()).await.unwrap();
         let galen = network(&chain, &relayer, storage, B256::ZERO).await;
+        let galen = routes.iter().fold(galen, |galen, (category, storage)| {
+            galen.with_route(category.index(), storage.clone())
+        });
         let this = Self {
             directory,
+            files: tempfile::tempdir().unwrap(),
             chain,
             author: galen.organization(identity(2)),
             author_account: account(2),
@@ -447,7 +460,7 @@ async fn resealing_changes_the_address_and_nothing_else() {
     let old = network.record(ids[0]).await;
 
     let (resealed, _) = network.patient.reseal(&ids[..1]).await.unwrap();
-    let [one] = resealed[..] else { panic!("{resealed:?}") };
+    let [one] = &resealed[..] else { panic!("{resealed:?}") };
     let new = network.record(ids[0]).await;
     assert_eq!((one.record, one.before), (ids[0], old.current().leaf.content));
     assert_ne!(one.after, one.before);

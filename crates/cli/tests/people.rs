@@ -548,6 +548,70 @@ fn an_interrupted_import_goes_on_without_a_duplicate() {
     assert_eq!(ids.len(), DOCUMENTS);
 }
 
+/// The same for a scan: killed while it is sealed, and after each line of its journal. It is sealed to its end once.
+#[test]
+fn an_interrupted_attachment_goes_on_where_it_was() {
+    const LEN: usize = 24 << 20;
+    let cast = Cast::meet();
+    let bytes: Vec<u8> = (0..LEN).map(|n| ((n * 7) >> 9).to_le_bytes()[0]).collect();
+    let scan = cast.world.file("scan.dcm");
+    std::fs::write(&scan, &bytes).unwrap();
+    let args = ["record", "propose", "--to", "anna", "--attach", scan.to_str().unwrap()];
+    let args =
+        [&args[..], &["--media-type", "application/dicom", "--category", "imaging"]].concat();
+    let imports = cast.hospital.home.join("profiles/default/imports");
+    let store = cast.world.file("store");
+    let longest = || files_below(&store).iter().map(|(_, len)| *len).max().unwrap_or(0);
+    let mut cuts = 0;
+    for step in 0..4 {
+        let mut process = cast
+            .hospital
+            .command(&args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        let reached = || match step {
+            0 => longest() > 1 << 20,
+            lines => journal_lines(&imports) > lines,
+        };
+        while !reached() && process.try_wait().unwrap().is_none() {
+            assert!(started.elapsed() < Duration::from_secs(120), "the import hangs");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        cuts += usize::from(process.try_wait().unwrap().is_none());
+        process.kill().unwrap();
+        process.wait().unwrap();
+        if step == 0 {
+            assert_eq!(journal_lines(&imports), 1, "nothing is sealed yet");
+        }
+    }
+    assert!(cuts >= 2, "the import was cut {cuts} times");
+    cast.hospital.ok(&args);
+    let kept = files_below(&store);
+    let kept: Vec<_> = kept.iter().filter(|(_, len)| *len > LEN as u64).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    cast.patient.ok(&["record", "accept", "--all"]);
+    let list = cast.patient.json(&["record", "list", "--state", "current"]);
+    let records = items(&list, "/records");
+    assert_eq!(records.len(), 1);
+    let copy = cast.world.file("copy.dcm");
+    cast.patient.ok(&["record", "get", at(&records[0], "/id"), "--out", copy.to_str().unwrap()]);
+    assert!(std::fs::read(copy).unwrap() == bytes, "byte for byte");
+}
+
+/// Files of a folder and the folders in it, and their lengths. What goes away meanwhile is left out.
+fn files_below(folder: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let below = |path: std::path::PathBuf| match path.metadata() {
+        Ok(found) if found.is_dir() => files_below(&path),
+        Ok(found) => vec![(path, found.len())],
+        Err(_) => Vec::new(),
+    };
+    entries.flatten().flat_map(|entry| below(entry.path())).collect()
+}
+
 fn journal_lines(folder: &std::path::Path) -> usize {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     let lines = |path: std::path::PathBuf| {

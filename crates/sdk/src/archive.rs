@@ -42,7 +42,7 @@ impl Galen {
             self.ledger().publish_keys(&account, previous, bundle, content, deadline).await?;
         // The one before the last is no longer needed, even if the chain takes the last back.
         if let Some(old) = kept.iter().rev().nth(1) {
-            self.storage().remove(&old.content).await?;
+            self.release(&old.content).await;
         }
         Ok(Some(sent))
     }

@@ -6,22 +6,27 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    path::PathBuf,
 };
 
 use galen_chain::{CosignPolicy, Sent};
 use galen_crypto::{
-    Committed, Header, IdentityKey, IdentityPublic, Manifest, MediaType, OpenError, OpenKey,
-    Opener, SealContext, SealRequest, SegmentKey, SegmentPublic, commit, random_salt, seal,
+    Committed, HEADER_LEN, Header, IdentityKey, IdentityPublic, Manifest, MediaType, OpenError,
+    OpenKey, Opener, SealContext, SealRequest, SegmentKey, SegmentPublic, commit, random_salt,
+    seal,
 };
-use galen_index::{Proposal, Record, Version};
+use galen_index::{ContentEntry, Proposal, Record, Version};
+use galen_storage::{Storage, StorageError};
 use galen_types::{
     ContentRef, ErrorKind, Leaf, LeafKind, LedgerId, Purpose, RecordId, RecordKey, Salt, Segment,
     VersionId,
 };
 
 use crate::{
-    Announced, Contact, Error, Galen, Grant, Grantee, Organization, Patient, organization::Batch,
+    Announced, AttachedFile, Contact, Error, Galen, Grant, Grantee, Organization, Patient,
+    batch::Batch,
+    galen::{graver, joined},
+    patient::FIRST_EPOCH,
+    pipe::pipe,
 };
 
 /// A seal request that owns its keys, so that it can move to a thread that blocks.
@@ -50,6 +55,7 @@ impl Sealing {
 }
 
 /// A key that owns itself, for the same reason.
+#[derive(Clone)]
 pub(crate) enum ReaderKey {
     Identity(Box<IdentityKey>),
     Segment(Box<SegmentKey>),
@@ -65,26 +71,25 @@ impl ReaderKey {
 }
 
 impl Galen {
-    /// Seals a source into the store through a pipe; returns address and sealed length.
+    /// Seals a source and stages it in a store, on two threads; returns address and sealed length.
     pub(crate) async fn seal_stream(
         &self,
+        storage: &Storage,
         sealing: Sealing,
         committed: Committed,
         source: impl Read + Send + 'static,
     ) -> Result<(ContentRef, u64), Error> {
-        let (reader, writer) = io::pipe().map_err(galen_crypto::Error::Read)?;
+        let (mut writer, reader) = pipe();
         let work = tokio::task::spawn_blocking(move || {
-            seal(&sealing.request(), &committed, source, writer)
+            let len = seal(&sealing.request(), &committed, source, &mut writer)?;
+            writer.end().map_err(galen_crypto::Error::Write)?;
+            Ok::<_, galen_crypto::Error>(len)
         });
-        let kept = self.storage.put(reader).await;
-        let sealed = joined(work.await)?;
-        match (kept, sealed) {
-            (Ok(content), Ok(len)) => Ok((content, len)),
-            // The store has kept what came before the fault: a torso that nobody refers to.
-            (Ok(torso), Err(error)) => {
-                self.storage.remove(&torso).await?;
-                Err(error.into())
-            }
+        let staged = storage.stage(reader).await;
+        match (staged, joined(work.await)?) {
+            (Ok(staged), Ok(len)) => Ok((staged.of(storage.address_kind()), len)),
+            // Whichever stopped first says why; the other one only says that its end of the pipe is gone.
+            (Ok(_) | Err(StorageError::Source(_)), Err(error)) => Err(from_store(error)),
             (Err(error), _) => Err(error.into()),
         }
     }
@@ -100,32 +105,112 @@ impl Galen {
     ) -> Result<(W, Manifest), Error> {
         let mut source = self.storage.open(&content).await?;
         let work = tokio::task::spawn_blocking(move || {
-            let mut header = [0; galen_crypto::HEADER_LEN];
-            source.read_exact(&mut header).map_err(|_| OpenError)?;
-            let header = Header::parse(&header)?;
-            let manifest = Opener::new(&header, context, key.as_open_key())?
-                .open_to(&mut source, &mut sink)?;
+            let opener = opener(&mut source, context, key.as_open_key())?;
+            let manifest = opener.open_to(&mut source, &mut sink)?;
             Ok::<_, galen_crypto::Error>((sink, manifest))
         });
-        Ok(joined(work.await)??)
+        joined(work.await)?.map_err(from_store)
     }
 
-    /// Opens the newest content of a version into a sink.
+    /// The newest content of a version that opens whole.
+    pub(crate) async fn find_stream(
+        &self,
+        record: &RecordKey,
+        version: &Version,
+        key: &ReaderKey,
+    ) -> Result<(ContentRef, Manifest), Error> {
+        let context = self.context(record, &version.leaf);
+        let mut failed = None;
+        for ContentEntry { content, .. } in version.contents.iter().rev() {
+            match self.open_stream(*content, context, key.clone(), io::sink()).await {
+                Ok((_, manifest)) => return Ok((*content, manifest)),
+                Err(error) => failed = Some(graver(failed, error)),
+            }
+        }
+        Err(failed.unwrap_or(Error::DoesNotOpen(context.record)))
+    }
+
+    /// Opens the newest content of a version into a sink. An older one is taken if nothing of a newer one opens;
+    /// once the sink has bytes, there is no way back.
     async fn export<W: Write + Send + 'static>(
         &self,
         record: &RecordKey,
         version: &Version,
-        key: ReaderKey,
+        key: &ReaderKey,
         sink: W,
     ) -> Result<(W, Manifest), Error> {
         let context = self.context(record, &version.leaf);
-        let newest = version.contents.last().ok_or(Error::NoRecord(context.record))?;
-        self.open_stream(newest.content, context, key, sink).await
+        let (mut sink, mut failed) = (sink, None);
+        for ContentEntry { content, .. } in version.contents.iter().rev() {
+            let mut source = match self.storage.open(content).await {
+                Ok(source) => source,
+                Err(error) => {
+                    failed = Some(graver(failed, error.into()));
+                    continue;
+                }
+            };
+            let key = key.clone();
+            let work = tokio::task::spawn_blocking(move || {
+                let mut counted = Counted { sink, written: false };
+                let opened = opener(&mut source, context, key.as_open_key())
+                    .and_then(|opener| opener.open_to(&mut source, &mut counted));
+                (counted, opened)
+            });
+            let (counted, opened) = joined(work.await)?;
+            match opened {
+                Ok(manifest) => return Ok((counted.sink, manifest)),
+                Err(error) if counted.written => return Err(from_store(error)),
+                Err(error) => failed = Some(graver(failed, from_store(error))),
+            }
+            sink = counted.sink;
+        }
+        Err(failed.unwrap_or(Error::NoRecord(context.record)))
+    }
+}
+
+/// Reads the header, which the sealed bytes begin with.
+fn opener(
+    source: &mut impl Read,
+    context: SealContext,
+    key: OpenKey<'_>,
+) -> Result<Opener, galen_crypto::Error> {
+    let mut header = [0; HEADER_LEN];
+    source.read_exact(&mut header).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => OpenError.into(),
+        _ => galen_crypto::Error::Read(error),
+    })?;
+    Ok(Opener::new(&Header::parse(&header)?, context, key)?)
+}
+
+/// What the store said, if it was the store that failed while its content was read.
+fn from_store(error: galen_crypto::Error) -> Error {
+    let galen_crypto::Error::Read(error) = error else { return error.into() };
+    match error.downcast::<StorageError>() {
+        Ok(error) => error.into(),
+        Err(error) => galen_crypto::Error::Read(error).into(),
+    }
+}
+
+/// A sink that knows whether it got anything.
+struct Counted<W> {
+    sink: W,
+    written: bool,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.written |= !bytes.is_empty();
+        self.sink.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
     }
 }
 
 impl Organization {
-    /// Seals a file of any type and size in constant memory and proposes it as a record.
+    /// Seals a file of any type and size in constant memory and proposes it as a record. An [`crate::Import`] does
+    /// the same so that it can be interrupted.
     ///
     /// # Errors
     ///
@@ -133,23 +218,45 @@ impl Organization {
     pub async fn attach(
         &self,
         contact: &Contact,
-        category: u8,
-        media_type: MediaType,
-        file: PathBuf,
+        file: &AttachedFile,
         policy: &CosignPolicy,
     ) -> Result<Announced, Error> {
-        let key = self.next_record(contact, category).await?;
+        let key = self.next_record(contact, file.category).await?;
         let salt = random_salt()?;
-        let unreadable = galen_crypto::Error::Read;
-        let (path, kind) = (file.clone(), media_type.clone());
-        let first = tokio::task::spawn_blocking(move || {
-            commit(File::open(path).map_err(unreadable)?, salt, &kind)
+        let committed = self.commit_file(file, salt).await?;
+        let sealed = self.seal_file(contact, key, file, salt, committed).await?;
+        let mut batch = Batch::default();
+        batch.push(self.galen().storage_for(file.category), sealed, key).await?;
+        self.send(self.sign(contact, batch, policy).await?).await
+    }
+
+    /// The first pass over a file.
+    pub(crate) async fn commit_file(
+        &self,
+        file: &AttachedFile,
+        salt: Salt,
+    ) -> Result<Committed, Error> {
+        let AttachedFile { path, media_type, .. } = file.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            commit(File::open(path).map_err(galen_crypto::Error::Read)?, salt, &media_type)
         });
-        let committed = joined(first.await)??;
-        let sealing = self.sealing(contact, &key, salt, media_type)?;
-        let source = File::open(file).map_err(unreadable)?;
+        Ok(joined(work.await)??)
+    }
+
+    /// The second pass: seals the file and stages it where its category says.
+    pub(crate) async fn seal_file(
+        &self,
+        contact: &Contact,
+        key: RecordKey,
+        file: &AttachedFile,
+        salt: Salt,
+        committed: Committed,
+    ) -> Result<(Leaf, u64), Error> {
         let galen = self.galen();
-        let (content, len) = galen.seal_stream(sealing, committed, source).await?;
+        let sealing = self.sealing(contact, &key, salt, file.media_type.clone())?;
+        let source = File::open(&file.path).map_err(galen_crypto::Error::Read)?;
+        let storage = galen.storage_for(file.category);
+        let (content, len) = galen.seal_stream(storage, sealing, committed, source).await?;
         let leaf = Leaf {
             kind: LeafKind::New,
             segment: key.segment,
@@ -158,9 +265,7 @@ impl Organization {
             commitment: committed.commitment,
             previous: VersionId::default(),
         };
-        let mut batch = Batch::default();
-        batch.push((leaf, len), key);
-        self.send(self.sign(contact, batch, policy).await?).await
+        Ok((leaf, len))
     }
 }
 
@@ -180,44 +285,56 @@ impl Patient {
         let leaf = proposal.event.leaves.get(index);
         let leaf = leaf.ok_or_else(|| fault("there is no such leaf"))?;
         let record = leaf.key(self.id(), proposal.event.author);
-        let context = self.galen().context(&record, leaf);
-        let segment = ReaderKey::Segment(Box::new(self.segment_key(leaf.segment)));
-        let refused = |error: Error| match error.kind() {
-            ErrorKind::Integrity => fault("its content does not open"),
-            _ => error,
-        };
-        // Both wraps must open: that of the segment's readers and the patient's.
         let galen = self.galen();
-        galen.open_stream(leaf.content, context, segment, io::sink()).await.map_err(refused)?;
+        let context = galen.context(&record, leaf);
+        let header = galen.storage.read_range(&leaf.content, 0..HEADER_LEN as u64).await;
+        let header = match header {
+            Err(StorageError::OutOfRange { .. }) => return Err(fault("its content does not open")),
+            other => other?,
+        };
+        let header = Header::parse(&header).map_err(|_| fault("its content does not open"))?;
+        if header.epoch() != FIRST_EPOCH {
+            return Err(fault("it is sealed under another epoch than the current one"));
+        }
+        // Both wraps must hold the one data key: that of the segment's readers and the patient's.
+        Opener::new(&header, context, OpenKey::Segment(&self.segment_key(leaf.segment)))
+            .map_err(|_| fault("it is not sealed to the readers of its segment"))?;
         let identity = self.identity_key();
-        let opened = galen.open_stream(leaf.content, context, identity, io::sink()).await;
-        Ok(opened.map_err(refused)?.1)
+        match galen.open_stream(leaf.content, context, identity, io::sink()).await {
+            Ok((_, manifest)) => Ok(manifest),
+            Err(Error::Crypto(error)) if error.kind() == ErrorKind::Integrity => {
+                Err(fault("its content does not open"))
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// New content for a record that is too long for memory: opened, sealed and kept through pipes,
-    /// then opened again as its readers will.
+    /// New content for a record that is too long for memory: opened, sealed and staged through a pipe. Returns
+    /// where the content lay that it was made from, where the new one is staged, and what it must open to.
     pub(crate) async fn seal_anew_streaming(
         &self,
+        storage: &Storage,
         record: &Record,
-        before: ContentRef,
-    ) -> Result<ContentRef, Error> {
+    ) -> Result<(ContentRef, ContentRef, Manifest), Error> {
         let galen = self.galen();
         let context = galen.context(&record.key, &record.current().leaf);
-        let opened = galen.open_stream(before, context, self.identity_key(), io::sink()).await?;
-        let Manifest { media_type, salt, committed } = opened.1;
-        let sealing = self.sealing(&record.key, salt, media_type);
-        let (reader, writer) = io::pipe().map_err(galen_crypto::Error::Read)?;
+        let key = self.identity_key();
+        let (before, manifest) = galen.find_stream(&record.key, record.current(), &key).await?;
+        let sealing = self.sealing(&record.key, manifest.salt, manifest.media_type.clone());
+        let (writer, reader) = pipe();
         let open = async {
-            let opened = galen.open_stream(before, context, self.identity_key(), writer).await;
-            // The writer goes here, so that the other end sees the end.
-            opened.map(|(_, manifest)| manifest)
+            let (writer, _) = galen.open_stream(before, context, key, writer).await?;
+            // Without this the other end takes it for a fault.
+            writer.end().map_err(|error| Error::Crypto(galen_crypto::Error::Write(error)))
         };
-        let (opened, sealed) = tokio::join!(open, galen.seal_stream(sealing, committed, reader));
-        let (after, _) = sealed?;
-        opened?;
-        let segment = ReaderKey::Segment(Box::new(self.segment_key(record.key.segment)));
-        galen.open_stream(after, context, segment, io::sink()).await?;
-        Ok(after)
+        let sealed = galen.seal_stream(storage, sealing, manifest.committed, reader);
+        let (opened, sealed) = tokio::join!(open, sealed);
+        match (opened, sealed) {
+            (Ok(()), Ok((after, _))) => Ok((before, after, manifest)),
+            // A pipe that broke says nothing of why: the other end does.
+            (Err(error), Err(Error::Crypto(galen_crypto::Error::Read(_))) | Ok(_))
+            | (_, Err(error)) => Err(error),
+        }
     }
 
     /// Writes a record of the patient's own chart to a sink, in constant memory.
@@ -231,7 +348,7 @@ impl Patient {
         sink: W,
     ) -> Result<(W, Manifest), Error> {
         let record = self.record(record).await?;
-        self.galen().export(&record.key, record.current(), self.identity_key(), sink).await
+        self.galen().export(&record.key, record.current(), &self.identity_key(), sink).await
     }
 }
 
@@ -248,18 +365,12 @@ impl Grantee {
         record: RecordId,
         sink: W,
     ) -> Result<(W, Manifest, Sent), Error> {
-        let (key, version) = self.current(grant.patient(), record).await?;
+        let (key, _) = self.current(grant.patient(), record).await?;
         let sent = self.log(grant.patient(), grant.consent(), purpose, &[key]).await?;
+        // Where the content lies is asked only now: a custodian may have resealed it meanwhile.
+        let (key, version) = self.current(grant.patient(), record).await?;
         let reader = ReaderKey::Segment(Box::new(grant.key(key.segment)?.clone()));
-        let (sink, manifest) = self.galen().export(&key, &version, reader, sink).await?;
+        let (sink, manifest) = self.galen().export(&key, &version, &reader, sink).await?;
         Ok((sink, manifest, sent))
     }
-}
-
-/// What a thread that blocks gave back. A panic there goes on here.
-fn joined<T>(work: Result<T, tokio::task::JoinError>) -> Result<T, Error> {
-    work.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(_) => Error::Invalid("the runtime shuts down"),
-    })
 }

@@ -15,7 +15,7 @@ use galen_index::{
     AuditReport, Chart, ContentEntry, HistoryOptions, Organization as Member, Version, View,
 };
 use galen_storage::Storage;
-use galen_types::{ContentRef, KeyBundleId, LedgerId, RecordKey};
+use galen_types::{ContentRef, ErrorKind, KeyBundleId, LedgerId, RecordKey};
 use tokio::sync::Mutex;
 
 use crate::{Error, grantee::Grantee, organization::Organization, patient::Patient};
@@ -73,6 +73,8 @@ impl Identity {
 pub struct Galen {
     pub(crate) ledger: Ledger,
     pub(crate) storage: Storage,
+    /// Where new content of a category goes, if not where `storage` sends it.
+    routes: Arc<BTreeMap<u8, Storage>>,
     view: Arc<Mutex<View>>,
 }
 
@@ -86,7 +88,15 @@ impl Galen {
     /// As [`Galen::new`], with a say in how the history is read and where it is kept.
     pub fn with_history(ledger: Ledger, storage: Storage, options: HistoryOptions) -> Self {
         let view = Arc::new(Mutex::new(View::open(&ledger, options)));
-        Self { ledger, storage, view }
+        Self { ledger, storage, routes: Arc::default(), view }
+    }
+
+    /// Sends new content of a category elsewhere: `storage` is [`Storage::keeping_in`] of the store that the
+    /// network was made with. All content is read from the places of that one.
+    #[must_use]
+    pub fn with_route(mut self, category: u8, storage: Storage) -> Self {
+        Arc::make_mut(&mut self.routes).insert(category, storage);
+        self
     }
 
     /// What an organization does.
@@ -112,6 +122,11 @@ impl Galen {
     /// The content store.
     pub const fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// The store that new content of a category goes to.
+    pub fn storage_for(&self, category: u8) -> &Storage {
+        self.routes.get(&category).unwrap_or(&self.storage)
     }
 
     /// The history of a chart, compared with its head on chain.
@@ -307,7 +322,7 @@ impl Galen {
         key: OpenKey<'_>,
     ) -> Result<(ContentRef, Opened), Error> {
         let context = self.context(record, &version.leaf);
-        let mut unavailable = None;
+        let mut failed = None;
         for ContentEntry { content, .. } in version.contents.iter().rev() {
             match self.storage.get(content, MAX_RECORD_LEN).await {
                 Ok(sealed) => {
@@ -315,11 +330,34 @@ impl Galen {
                         return Ok((*content, opened));
                     }
                 }
-                Err(error) => unavailable = Some(error),
+                Err(error) => failed = Some(graver(failed, error.into())),
             }
         }
-        Err(unavailable.map_or(Error::DoesNotOpen(context.record), Error::Storage))
+        Err(failed.unwrap_or(Error::DoesNotOpen(context.record)))
     }
+}
+
+/// Which of two faults is to be told: that bytes are wrong rather than that a place is silent, and that rather than
+/// that old content is gone, which is as it should be after a reseal.
+pub(crate) fn graver(first: Option<Error>, second: Error) -> Error {
+    let weight = |error: &Error| match error.kind() {
+        ErrorKind::Integrity => 3,
+        ErrorKind::Unavailable => 2,
+        ErrorKind::NotFound => 0,
+        _ => 1,
+    };
+    match first {
+        Some(first) if weight(&first) >= weight(&second) => first,
+        _ => second,
+    }
+}
+
+/// What a thread or task gave back. A panic there goes on here.
+pub(crate) fn joined<T>(work: Result<T, tokio::task::JoinError>) -> Result<T, Error> {
+    work.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Error::Invalid("the runtime shuts down"),
+    })
 }
 
 pub(crate) fn fhir_json() -> MediaType {

@@ -6,7 +6,6 @@ use alloy_primitives::{Address, B256};
 use galen_chain::{ChainError, Sent, typed};
 use galen_crypto::{GrantEnvelope, OpenKey, Opened, SegmentKey};
 use galen_index::{AccessEntry, Version};
-use galen_storage::StorageError;
 use galen_types::{Consent, ContentRef, Purpose, RecordId, RecordKey, Segment};
 
 use crate::{ConsentStatus, Error, Galen, Identity, patient::u48};
@@ -254,19 +253,22 @@ impl Grantee {
         Ok((read, sent))
     }
 
-    /// Opens a record whose read is logged. Where its content lies is asked only now, and once more if
-    /// it is gone: a custodian may be resealing it.
+    /// Opens a record whose read is logged. Where its content lies is asked only now, and once more if nothing
+    /// opens: a custodian may be resealing it.
     async fn open_logged(&self, grant: &Grant, record: &RecordKey) -> Result<ReadRecord, Error> {
         let key = OpenKey::Segment(grant.key(record.segment)?);
-        let (_, version) = self.current(grant.patient, record.id()).await?;
+        let (_, version) = self.current(grant.patient(), record.id()).await?;
         let opened = match self.galen.open_version(record, &version, key).await {
-            Err(Error::Storage(StorageError::NotFound(_))) => {
-                let (_, version) = self.current(grant.patient, record.id()).await?;
-                self.galen.open_version(record, &version, key).await
+            Ok((_, opened)) => opened,
+            Err(error) => {
+                let (_, newer) = self.current(grant.patient(), record.id()).await?;
+                if newer == version {
+                    return Err(error);
+                }
+                self.galen.open_version(record, &newer, key).await?.1
             }
-            first => first,
         };
-        Ok(ReadRecord { record: *record, opened: opened?.1 })
+        Ok(ReadRecord { record: *record, opened })
     }
 
     /// Logs reads on chain without opening anything: the first half of [`Grantee::read`], and all that

@@ -1,99 +1,76 @@
 //! Import: many documents for one patient, interrupted at any point and taken up again.
 //!
-//! What is done is written to a [`Journal`] before the next step: a leaf after its content is kept, a
-//! proposal after it is signed and before it is sent. Taken up again, nothing is proposed twice: a
-//! proposal that the ledger has is not sent again, a leaf that was sealed is not sealed again, and an
-//! input is known by a salted hash of its bytes. One document and the leaves of one proposal are in memory.
+//! What is done is written to a [`Journal`] before the next step: a leaf after its content is staged on this
+//! machine, a proposal after its content is where it belongs and it is signed, and before it is sent. Taken up
+//! again, nothing is proposed twice: a proposal that the ledger has is not sent again, a leaf that was sealed is
+//! not sealed again, an upload that was interrupted goes on where it was, and an input is known by a salted hash
+//! of its bytes. One document and the leaves of one proposal are in memory; a file of any other type never is.
 //!
 //! A journal is for one author, one patient and one ledger, and for one process at a time.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     io,
+    path::PathBuf,
 };
 
-use alloy_primitives::{Address, B256, Bytes, keccak256};
+use alloy_primitives::{B256, Keccak256, keccak256};
 use galen_chain::{CosignPolicy, SignedProposal, typed};
-use galen_crypto::random_salt;
+use galen_crypto::{Committed, MediaType, random_salt};
 use galen_fhir::Document;
 use galen_types::{
-    Leaf, LeafKind, LedgerId, Plaintext, ProposalId, RecordKey, Salt, Segment, VersionId,
+    Commitment, ErrorKind, Leaf, LeafKind, Plaintext, ProposalId, RecordKey, Salt, Segment,
+    VersionId,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    Contact, Error, MAX_LEAVES, NewRecord, Organization, Prepared, organization::Batch,
+    Contact, Error, Journal, JournalEntry, MAX_LEAVES, NewRecord, Organization, Prepared,
+    batch::{Batch, publish_all},
     patient::u48,
 };
 
 /// Inputs that a report names as refused; more are only counted.
 pub const MAX_REJECTS: usize = 1_000;
 
-/// One document to import: a file, or a line of a file.
+/// One thing to import: a document, or a file of any type.
 #[derive(Debug)]
 pub struct ImportInput {
     /// What the report calls it: a path, or a path and a line.
     pub name: String,
-    /// Its bytes, or why they could not be read.
-    pub bytes: io::Result<Plaintext>,
+    /// What it is, or why it could not be read.
+    pub body: io::Result<ImportBody>,
 }
 
-/// A line of a journal. Holds no health data and no secret: hashes of inputs are salted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
-pub enum JournalEntry {
-    /// The first line.
-    Begun {
-        /// The ledger.
-        ledger: LedgerId,
-        /// Whose chart.
-        patient: Address,
-        /// Who imports.
-        author: Address,
-        /// Salt of the inputs' hashes.
-        salt: Salt,
-    },
-    /// Sealed content of a part of an input is in the store.
-    Sealed {
-        /// keccak256(salt ‖ bytes of the input).
-        input: B256,
-        /// Which of the input's records.
-        part: u32,
-        /// How many it has.
-        parts: u32,
-        /// The leaf to be proposed.
-        leaf: Leaf,
-        /// Bytes of sealed content.
-        len: u64,
-    },
-    /// A proposal is signed; it may have been sent.
-    Signed {
-        /// Rotations of the author that the signature is bound to.
-        rotations: u32,
-        /// Last Unix second at which the signature holds.
-        deadline: u64,
-        /// Hash of the policy.
-        policy: B256,
-        /// The leaves.
-        leaves: Vec<Leaf>,
-        /// The author's signature.
-        signature: Bytes,
-    },
-    /// The ledger has the proposal.
-    Announced {
-        /// Its id.
-        proposal: ProposalId,
-    },
+/// What is imported.
+#[derive(Debug)]
+pub enum ImportBody {
+    /// A FHIR document, which is split into one record per encounter and category.
+    Document(Plaintext),
+    /// A file of any type and size, which becomes one record. It is read in constant memory.
+    File(AttachedFile),
 }
 
-/// Where an import writes down what it did.
-pub trait Journal: Send {
-    /// Keeps an entry, durably: when this returns, the entry survives a crash.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be kept; the import stops there.
-    fn append(&mut self, entry: &JournalEntry) -> io::Result<()>;
+/// A file that becomes a record as it is.
+#[derive(Clone, Debug)]
+pub struct AttachedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is.
+    pub media_type: MediaType,
+    /// Index of the category, see `galen_fhir::Category`.
+    pub category: u8,
+}
+
+impl ImportInput {
+    /// A document.
+    pub fn document(name: impl Into<String>, bytes: io::Result<Plaintext>) -> Self {
+        Self { name: name.into(), body: bytes.map(ImportBody::Document) }
+    }
+
+    /// A file of any type, for example a scan.
+    pub fn file(name: impl Into<String>, file: AttachedFile) -> Self {
+        Self { name: name.into(), body: Ok(ImportBody::File(file)) }
+    }
 }
 
 /// How far an import is.
@@ -135,6 +112,9 @@ pub struct ImportReport {
 
 /// A part of an input.
 type Part = (B256, u32);
+
+/// A part that is sealed: its leaf, and the length of its sealed content in bytes.
+type Sealed = (Part, Leaf, u64);
 
 /// An import of documents for one patient.
 pub struct Import<'a> {
@@ -217,9 +197,14 @@ impl<'a> Import<'a> {
         mut self,
         inputs: impl IntoIterator<Item = ImportInput>,
     ) -> Result<ImportReport, Error> {
-        for ImportInput { name, bytes } in inputs {
+        for ImportInput { name, body } in inputs {
             self.report.progress.inputs += 1;
-            if let Err(reason) = self.take(bytes).await? {
+            let taken = match body {
+                Ok(ImportBody::Document(bytes)) => self.take_document(&bytes).await?,
+                Ok(ImportBody::File(file)) => self.take_file(&file).await?,
+                Err(error) => Err(Error::Crypto(galen_crypto::Error::Read(error))),
+            };
+            if let Err(reason) = taken {
                 self.report.progress.rejected += 1;
                 if self.report.rejects.len() < MAX_REJECTS {
                     self.report.rejects.push(Reject { name, reason });
@@ -231,17 +216,10 @@ impl<'a> Import<'a> {
         Ok(self.report)
     }
 
-    /// One input. The inner error is the input's own fault.
-    async fn take(&mut self, bytes: io::Result<Plaintext>) -> Result<Result<(), Error>, Error> {
-        let bytes = match bytes {
-            Ok(bytes) => bytes,
-            Err(error) => return Ok(Err(Error::Crypto(galen_crypto::Error::Read(error)))),
-        };
+    /// One document. The inner error is the document's own fault.
+    async fn take_document(&mut self, bytes: &Plaintext) -> Result<Result<(), Error>, Error> {
         let input = keccak256([self.salt.as_bytes().as_slice(), bytes.expose()].concat());
-        if let Some(parts) = self.parts.get(&input)
-            && (0..*parts).all(|part| self.done.contains(&(input, part)))
-        {
-            self.report.progress.known += 1;
+        if self.is_known(input) {
             return Ok(Ok(()));
         }
         let document = match Document::read(bytes.expose()) {
@@ -258,34 +236,84 @@ impl<'a> Import<'a> {
         let parts = u32::try_from(drafts.len()).unwrap_or(u32::MAX);
         for (part, draft) in (0..parts).zip(&drafts) {
             if !self.done.contains(&(input, part)) {
-                self.add((input, part), parts, &NewRecord::from(draft)).await?;
+                let record = NewRecord::from(draft);
+                let key = self.next_key(record.category).await?;
+                let first = (LeafKind::New, VersionId::default());
+                let sealed = self.organization.seal(self.contact, key, &record, first).await?;
+                self.add((input, part), parts, record.category, sealed, key).await?;
             }
         }
         self.parts.insert(input, parts);
         Ok(Ok(()))
     }
 
-    /// Seals a part, keeps it, writes it down, and proposes when there are enough.
-    async fn add(&mut self, part: Part, parts: u32, record: &NewRecord) -> Result<(), Error> {
-        let (organization, contact) = (self.organization, self.contact);
-        let segment = contact.segment(record.category)?;
-        let patient = contact.patient();
+    /// One file of any type. The inner error is the file's own fault.
+    async fn take_file(&mut self, file: &AttachedFile) -> Result<Result<(), Error>, Error> {
+        if let Err(error) = self.contact.segment(file.category) {
+            return Ok(Err(error));
+        }
+        let salt = random_salt()?;
+        let committed = match self.organization.commit_file(file, salt).await {
+            Err(error) if is_of_the_file(&error) => return Ok(Err(error)),
+            other => other?,
+        };
+        // The pass that commits gives the hash that the file is known by, so that no other pass is needed.
+        let input = file_hash(self.salt, file, &committed);
+        if self.is_known(input) {
+            return Ok(Ok(()));
+        }
+        let key = self.next_key(file.category).await?;
+        let sealed =
+            match self.organization.seal_file(self.contact, key, file, salt, committed).await {
+                Err(error) if is_of_the_file(&error) => return Ok(Err(error)),
+                other => other?,
+            };
+        self.add((input, 0), 1, file.category, sealed, key).await?;
+        self.parts.insert(input, 1);
+        Ok(Ok(()))
+    }
+
+    /// Whether all parts of an input are done; counts it then.
+    fn is_known(&mut self, input: B256) -> bool {
+        let known = self
+            .parts
+            .get(&input)
+            .is_some_and(|parts| (0..*parts).all(|part| self.done.contains(&(input, part))));
+        self.report.progress.known += usize::from(known);
+        known
+    }
+
+    /// A new record in a category.
+    async fn next_key(&mut self, category: u8) -> Result<RecordKey, Error> {
+        let (segment, patient) = (self.contact.segment(category)?, self.contact.patient());
+        let organization = self.organization;
         let number = organization.next_number(&mut self.numbers, patient, segment).await?;
-        let key = RecordKey { patient, author: organization.id(), segment, number };
-        let first = (LeafKind::New, VersionId::default());
-        let (leaf, len) = organization.seal(contact, key, record, first).await?;
+        Ok(RecordKey { patient, author: organization.id(), segment, number })
+    }
+
+    /// Writes down a part that is sealed and staged, begins to send it, and proposes when there are enough.
+    async fn add(
+        &mut self,
+        part: Part,
+        parts: u32,
+        category: u8,
+        (leaf, len): (Leaf, u64),
+        key: RecordKey,
+    ) -> Result<(), Error> {
         let (input, index) = part;
         self.write(&JournalEntry::Sealed { input, part: index, parts, leaf, len })?;
-        self.batch.push((leaf, len), key);
+        let storage = self.organization.galen().storage_for(category);
+        self.batch.push(storage, (leaf, len), key).await?;
         self.done.insert(part);
         self.report.progress.records += 1;
         self.report.progress.sealed_bytes += len;
-        if self.batch.leaves.len() == MAX_LEAVES { self.flush().await } else { Ok(()) }
+        if self.batch.len() == MAX_LEAVES { self.flush().await } else { Ok(()) }
     }
 
-    /// Signs what is collected, writes the signature down, sends it, and writes that down.
+    /// Waits for the content of what is collected, signs, writes the signature down, sends it, and writes that
+    /// down.
     async fn flush(&mut self) -> Result<(), Error> {
-        if self.batch.leaves.is_empty() {
+        if self.batch.len() == 0 {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.batch);
@@ -317,7 +345,7 @@ impl<'a> Import<'a> {
 
     /// Reads what was done before, and announces what was signed.
     async fn take_up(&mut self, past: &[JournalEntry]) -> Result<(), Error> {
-        let mut sealed: Vec<(Part, Leaf, u64)> = Vec::new();
+        let mut sealed: Vec<Sealed> = Vec::new();
         let mut signed = Vec::new();
         let mut announced = HashSet::new();
         for entry in past.iter().skip(1) {
@@ -336,7 +364,9 @@ impl<'a> Import<'a> {
             }
         }
         let time = self.organization.galen().time().await?;
-        let mut proposed: HashSet<VersionId> = HashSet::new();
+        // What was sealed and what was signed may name different addresses of one content; the commitment, which is
+        // salted, says that they are the same.
+        let mut proposed: HashSet<Commitment> = HashSet::new();
         for prepared in signed {
             let (id, message) = (prepared.proposal(), &prepared.signed.message);
             let there = announced.contains(&id) || self.is_on_chain(id).await?;
@@ -344,7 +374,7 @@ impl<'a> Import<'a> {
             if !there && time > message.deadline.to::<u64>() {
                 continue;
             }
-            proposed.extend(prepared.leaves.iter().map(Leaf::version));
+            proposed.extend(prepared.leaves.iter().map(|leaf| leaf.commitment));
             if !announced.contains(&id) {
                 self.announce(prepared).await?;
             }
@@ -352,31 +382,62 @@ impl<'a> Import<'a> {
         self.collect(&sealed, &proposed).await
     }
 
-    /// What was sealed and not proposed goes into the next proposal, unless its number was taken by
-    /// another work of this author meanwhile: then it is sealed anew when its input comes.
+    /// What was sealed and not proposed goes into the next proposal, its upload taken up where it was. It is sealed
+    /// anew when its input comes if its number was taken by another work of this author meanwhile, or if its
+    /// content is gone from this machine before it was anywhere else.
     async fn collect(
         &mut self,
-        sealed: &[(Part, Leaf, u64)],
-        proposed: &HashSet<VersionId>,
+        sealed: &[Sealed],
+        proposed: &HashSet<Commitment>,
     ) -> Result<(), Error> {
         let (patient, author) = (self.contact.patient(), self.organization.id());
-        self.done
-            .extend(sealed.iter().filter(|it| proposed.contains(&it.1.version())).map(|it| it.0));
+        let is_proposed = |it: &&Sealed| proposed.contains(&it.1.commitment);
+        let (proposed, open): (Vec<&Sealed>, Vec<&Sealed>) = sealed.iter().partition(is_proposed);
+        self.done.extend(proposed.iter().map(|it| it.0));
         let galen = self.organization.galen();
-        for (part, leaf, len) in sealed {
+        let mut free: Vec<&Sealed> = Vec::new();
+        let mut last: BTreeMap<Segment, Option<u64>> = BTreeMap::new();
+        for it @ (part, leaf, _) in open {
             let segment = leaf.segment;
-            let taken = match self.numbers.get(&segment) {
-                Some(last) => Some(*last),
-                None => galen.with_chart(patient, |it| it.last_number(author, segment)).await?,
-            };
-            let is_free = taken.is_none_or(|taken| leaf.number > taken);
-            if self.done.contains(part) || !is_free {
-                continue;
+            if let Entry::Vacant(entry) = last.entry(segment) {
+                let number = |chart: &galen_index::Chart| chart.last_number(author, segment);
+                entry.insert(galen.with_chart(patient, number).await?);
             }
-            self.numbers.insert(segment, leaf.number);
-            self.batch.push((*leaf, *len), leaf.key(patient, author));
-            self.done.insert(*part);
-            if self.batch.leaves.len() == MAX_LEAVES {
+            let taken = last.get(&segment).copied().flatten();
+            let is_free = taken.is_none_or(|taken| leaf.number > taken);
+            if is_free && self.done.insert(*part) {
+                last.insert(segment, Some(leaf.number));
+                free.push(it);
+            }
+        }
+        for group in free.chunks(MAX_LEAVES) {
+            self.take_again(group).await?;
+        }
+        Ok(())
+    }
+
+    /// Sealed leaves of an import that was interrupted: at most as many as one proposal has.
+    async fn take_again(&mut self, sealed: &[&Sealed]) -> Result<(), Error> {
+        let galen = self.organization.galen();
+        let mut staged = Vec::new();
+        for (_, leaf, _) in sealed {
+            let category = self.contact.category(leaf.segment)?;
+            staged.push((galen.storage_for(category).clone(), leaf.content));
+        }
+        for ((part, leaf, len), published) in sealed.iter().zip(publish_all(staged).await?) {
+            match published {
+                Ok(content) => {
+                    let leaf = Leaf { content, ..*leaf };
+                    let key = leaf.key(self.contact.patient(), self.organization.id());
+                    self.numbers.insert(leaf.segment, leaf.number);
+                    self.batch.take((leaf, *len), key);
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.done.remove(part);
+                }
+                Err(error) => return Err(error.into()),
+            }
+            if self.batch.len() == MAX_LEAVES {
                 self.flush().await?;
             }
         }
@@ -409,4 +470,23 @@ impl<'a> Import<'a> {
             sealed_bytes: 0,
         })
     }
+}
+
+/// What a file is known by in the journal. The same bytes under another media type or category are another record.
+fn file_hash(salt: Salt, file: &AttachedFile, committed: &Committed) -> B256 {
+    let mut hash = Keccak256::new();
+    hash.update(salt.as_bytes());
+    hash.update(keccak256("galen.import.file.v1"));
+    hash.update(committed.sha256);
+    hash.update(committed.len.to_be_bytes());
+    hash.update([file.category]);
+    hash.update(file.media_type.as_str());
+    hash.finalize()
+}
+
+/// Whether the file is at fault: unreadable, changed between the two passes over it, or too long.
+const fn is_of_the_file(error: &Error) -> bool {
+    use galen_crypto::Error as Fault;
+    let Error::Crypto(fault) = error else { return false };
+    matches!(fault, Fault::Read(_) | Fault::SourceChanged | Fault::PayloadTooLong { .. })
 }

@@ -93,18 +93,22 @@
 
 mod archive;
 mod attachment;
+mod batch;
 mod card;
 mod cbor;
 mod chart;
 mod consents;
+mod contents;
 mod cosign;
 mod error;
 mod galen;
 mod grantee;
 mod import;
+mod journal;
 mod organization;
 mod outbox;
 mod patient;
+mod pipe;
 mod requests;
 mod reseal;
 
@@ -114,13 +118,16 @@ pub use card::{
 };
 pub use chart::{RecordEntry, VersionState};
 pub use consents::{ConsentEntry, ConsentStatus, GrantRequest, Granted, MAX_GRANTS};
+pub use contents::{ContentStanding, NamedContent, RecordContent};
 pub use cosign::{CosignSheet, MAX_COSIGNERS, MAX_SHEET_LEN};
 pub use error::Error;
 pub use galen::{ENVELOPE_LIFETIME, Galen, Identity, MAX_RECORD_LEN};
 pub use grantee::{Grant, Grantee, MAX_READS, ReadRecord};
 pub use import::{
-    Import, ImportInput, ImportProgress, ImportReport, Journal, JournalEntry, MAX_REJECTS, Reject,
+    AttachedFile, Import, ImportBody, ImportInput, ImportProgress, ImportReport, MAX_REJECTS,
+    Reject,
 };
+pub use journal::{Journal, JournalEntry};
 pub use organization::{Announced, Contact, MAX_LEAVES, NewRecord, Organization, Prepared};
 pub use outbox::{MAX_REASON_LEN, OutboxEntry, ProposalState};
 pub use patient::{Patient, ProposedRecord};

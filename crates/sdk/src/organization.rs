@@ -13,6 +13,7 @@ use galen_types::{
 use crate::{
     Error, Galen, Identity,
     attachment::Sealing,
+    batch::{Batch, Kept},
     galen::fhir_json,
     patient::{signed, u48},
 };
@@ -199,13 +200,14 @@ impl Organization {
             let number = self.next_number(&mut numbers, contact.patient, segment).await?;
             let key = RecordKey { patient: contact.patient, author: self.id(), segment, number };
             let first = (LeafKind::New, VersionId::default());
-            batch.push(self.seal(contact, key, &record, first).await?, key);
-            if batch.leaves.len() == MAX_LEAVES {
+            let sealed = self.seal(contact, key, &record, first).await?;
+            batch.push(self.galen.storage_for(record.category), sealed, key).await?;
+            if batch.len() == MAX_LEAVES {
                 let full = std::mem::take(&mut batch);
                 announced.push(self.send(self.sign(contact, full, policy).await?).await?);
             }
         }
-        if !batch.leaves.is_empty() {
+        if batch.len() > 0 {
             announced.push(self.send(self.sign(contact, batch, policy).await?).await?);
         }
         Ok(announced)
@@ -225,14 +227,15 @@ impl Organization {
     ) -> Result<Prepared, Error> {
         let (mut numbers, mut batch) = (BTreeMap::new(), Batch::default());
         for record in records {
-            if batch.leaves.len() == MAX_LEAVES {
+            if batch.len() == MAX_LEAVES {
                 return Err(Error::Invalid("a proposal has 1 to 256 leaves"));
             }
             let segment = contact.segment(record.category)?;
             let number = self.next_number(&mut numbers, contact.patient, segment).await?;
             let key = RecordKey { patient: contact.patient, author: self.id(), segment, number };
             let first = (LeafKind::New, VersionId::default());
-            batch.push(self.seal(contact, key, &record, first).await?, key);
+            let sealed = self.seal(contact, key, &record, first).await?;
+            batch.push(self.galen.storage_for(record.category), sealed, key).await?;
         }
         self.sign(contact, batch, policy).await
     }
@@ -275,7 +278,8 @@ impl Organization {
         }
         let mut batch = Batch::default();
         let place = (LeafKind::Amendment, current.id);
-        batch.push(self.seal(contact, key, document, place).await?, key);
+        let sealed = self.seal(contact, key, document, place).await?;
+        batch.push(self.galen.storage_for(document.category), sealed, key).await?;
         self.send(self.sign(contact, batch, policy).await?).await
     }
 
@@ -392,6 +396,7 @@ impl Organization {
         Ok(next)
     }
 
+    /// Seals a document and stages it where its category says.
     pub(crate) async fn seal(
         &self,
         contact: &Contact,
@@ -403,21 +408,23 @@ impl Organization {
         let sealing = self.sealing(contact, &key, random_salt()?, media_type)?;
         let (committed, sealed) = seal_bytes(&sealing.request(), document.payload.expose())?;
         let len = sealed.len() as u64;
-        let content = self.galen.storage.put_bytes(sealed).await?;
+        let storage = self.galen.storage_for(document.category);
+        let content = storage.stage_bytes(sealed).await?.of(storage.address_kind());
         let commitment = committed.commitment;
         let (segment, number) = (key.segment, key.number);
         Ok((Leaf { kind, segment, number, content, commitment, previous }, len))
     }
 
+    /// Signs a proposal as soon as its content is where it belongs.
     pub(crate) async fn sign(
         &self,
         contact: &Contact,
         batch: Batch,
         policy: &CosignPolicy,
     ) -> Result<Prepared, Error> {
+        let Kept { leaves, records, sealed_bytes } = batch.kept().await?;
         let ledger = &self.galen.ledger;
         let deadline = self.galen.deadline().await? + PROPOSAL_LIFETIME;
-        let Batch { leaves, records, sealed_bytes } = batch;
         let account = &self.identity.account;
         let signed =
             ledger.sign_proposal(account, contact.patient, &leaves, policy, deadline).await?;
@@ -434,22 +441,6 @@ impl Organization {
 
 /// Seconds that an author's signature waits for the patient's answer.
 const PROPOSAL_LIFETIME: u64 = 180 * 24 * 3_600;
-
-/// Leaves that will go into one proposal.
-#[derive(Default)]
-pub(crate) struct Batch {
-    pub(crate) leaves: Vec<Leaf>,
-    records: Vec<RecordKey>,
-    sealed_bytes: u64,
-}
-
-impl Batch {
-    pub(crate) fn push(&mut self, (leaf, sealed_bytes): (Leaf, u64), record: RecordKey) {
-        self.leaves.push(leaf);
-        self.records.push(record);
-        self.sealed_bytes += sealed_bytes;
-    }
-}
 
 impl Contact {
     pub(crate) fn segment(&self, category: u8) -> Result<Segment, Error> {

@@ -7,9 +7,7 @@ use galen_types::{LeafKind, Plaintext, RecordId};
 
 use alloy_primitives::Address;
 
-use crate::{
-    Announced, Contact, Error, NewRecord, Organization, ResealedRecord, organization::Batch,
-};
+use crate::{Announced, Contact, Error, NewRecord, Organization, ResealedRecord, batch::Batch};
 
 /// Longest reason of a retraction, in bytes of UTF-8.
 pub const MAX_REASON_LEN: usize = 2_000;
@@ -94,13 +92,14 @@ impl Organization {
         };
         let mut batch = Batch::default();
         let place = (LeafKind::Retraction, current.id);
-        batch.push(self.seal(contact, key, &document, place).await?, key);
+        let sealed = self.seal(contact, key, &document, place).await?;
+        batch.push(self.galen().storage_for(document.category), sealed, key).await?;
         self.send(self.sign(contact, batch, policy).await?).await
     }
 
-    /// Seals the content of one of the organization's own records anew and announces where it lies. The
-    /// patient's agent does this after an access; an author does it in the patient's place, or when the
-    /// store lost the content.
+    /// Seals the content of one of the organization's own records anew, announces where it lies, and gives the old
+    /// content free. The patient's agent does this after an access; an author does it in the patient's place, or
+    /// when the store lost the content.
     ///
     /// An author cannot open what it sealed. So `opened` comes from a read under a consent, and must be
     /// what the record commits to, salt included.
@@ -122,13 +121,18 @@ impl Organization {
             return Err(Error::DoesNotOpen(record));
         }
         let galen = self.galen();
-        let after = galen.storage.put_bytes(sealed).await?;
+        let storage = galen.storage_for(contact.category(key.segment)?);
+        let staged = storage.stage_bytes(sealed).await?.of(storage.address_kind());
+        let after = storage.publish(&staged).await?;
+        // What is read back is checked against its address, and that address is the one of what was sealed here.
+        galen.require_kept(storage, &after).await?;
         let deadline = galen.deadline().await?;
         let items = [(key, after, before)];
         let (account, author) = (self.account(), self.id());
         let sent =
             galen.ledger.reseal(account, contact.patient(), author, &items, deadline).await?;
-        Ok((ResealedRecord { record, before, after }, sent))
+        let left_at = galen.release(&before).await;
+        Ok((ResealedRecord { record, before, after, left_at }, sent))
     }
 }
 

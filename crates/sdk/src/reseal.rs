@@ -1,13 +1,15 @@
 //! After an access: a new key and a new address for the same plaintext.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use alloy_primitives::Address;
 use galen_chain::Sent;
-use galen_crypto::{OpenKey, seal_bytes};
+use galen_crypto::{Manifest, Opened, seal_bytes};
+use galen_index::Record;
+use galen_storage::{Depth, Presence, Storage, StorageError};
 use galen_types::{ContentRef, RecordId, RecordKey};
 
-use crate::{Error, Patient, galen::MAX_RECORD_LEN};
+use crate::{Error, Galen, Patient, attachment::ReaderKey, batch::publish_all};
 
 /// Sealed content longer than this many bytes is resealed through pipes instead of in memory.
 const STREAMED_LEN: u64 = 16 << 20;
@@ -16,7 +18,7 @@ const STREAMED_LEN: u64 = 16 << 20;
 const MAX_RESEALS: usize = 64;
 
 /// A record whose content was sealed anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResealedRecord {
     /// The record.
     pub record: RecordId,
@@ -24,6 +26,53 @@ pub struct ResealedRecord {
     pub before: ContentRef,
     /// Where it lies now.
     pub after: ContentRef,
+    /// Places of this machine's settings that may still hold the old content, since they did not say that they let
+    /// it go. It can be removed there later.
+    pub left_at: Vec<String>,
+}
+
+/// Content that was sealed anew and is staged.
+struct Anew {
+    key: RecordKey,
+    before: ContentRef,
+    after: ContentRef,
+    /// What it must open to.
+    opens_to: Manifest,
+}
+
+impl Galen {
+    /// Reads new content back from the places that it was sent to. One of them must have every byte of it, or say
+    /// that it has if it cannot be read from; none may have it wrong. Those that get it later do not matter here.
+    pub(crate) async fn require_kept(
+        &self,
+        storage: &Storage,
+        at: &ContentRef,
+    ) -> Result<(), Error> {
+        let (mut kept, mut fault) = (false, StorageError::NotFound(*at));
+        for place in storage.places().into_iter().filter(|place| place.kept_in) {
+            match storage.check_at(at, &place.name, Depth::Whole).await? {
+                Presence::Whole => kept = true,
+                Presence::Present if !place.readable => kept = true,
+                Presence::Damaged => return Err(StorageError::Integrity(*at).into()),
+                Presence::Failed(error) => fault = error,
+                Presence::Present | Presence::Missing | Presence::AddressUnknown => {}
+            }
+        }
+        if kept { Ok(()) } else { Err(fault.into()) }
+    }
+
+    /// Gives content free at every place that lets us; names those that did not answer or refused.
+    pub(crate) async fn release(&self, at: &ContentRef) -> Vec<String> {
+        let mut left = Vec::new();
+        for place in self.storage.places().into_iter().filter(|place| place.writable) {
+            match self.storage.release(at, &place.name).await {
+                // Where the other address is not known, nothing was ever sent from here.
+                Ok(_) | Err(StorageError::NotFound(_) | StorageError::Unsupported(_)) => {}
+                Err(_) => left.push(place.name),
+            }
+        }
+        left
+    }
 }
 
 impl Patient {
@@ -53,8 +102,9 @@ impl Patient {
             .await
     }
 
-    /// Seals the content of records anew under new data keys, checks it, announces it, and only then
-    /// removes the old content. The plaintext and its commitment stay the same.
+    /// Seals the content of records anew under new data keys, sends it to where their categories say, reads it back
+    /// and opens it, announces it, and only then gives the old content free, at every place that lets us. The
+    /// plaintext and its commitment stay the same.
     ///
     /// # Errors
     ///
@@ -70,42 +120,66 @@ impl Patient {
         let (mut resealed, mut sent) = (Vec::new(), Vec::new());
         for (author, ids) in by_author {
             for batch in ids.chunks(MAX_RESEALS) {
-                let mut items = Vec::new();
-                for id in batch {
-                    items.push(self.seal_anew(*id).await?);
-                }
+                let anew = self.seal_batch(batch).await?;
+                let items: Vec<_> =
+                    anew.iter().map(|item| (item.key, item.after, item.before)).collect();
                 let deadline = self.galen().deadline().await?;
                 let account = self.account();
                 let ledger = &self.galen().ledger;
                 sent.push(ledger.reseal(account, self.id(), author, &items, deadline).await?);
-                for (key, after, before) in items {
-                    self.galen().storage.remove(&before).await?;
-                    resealed.push(ResealedRecord { record: key.id(), before, after });
+                for Anew { key, before, after, .. } in anew {
+                    let left_at = self.galen().release(&before).await;
+                    resealed.push(ResealedRecord { record: key.id(), before, after, left_at });
                 }
             }
         }
         Ok((resealed, sent))
     }
 
-    /// New content for a record: made, kept, read back and opened as its readers will.
-    async fn seal_anew(&self, id: RecordId) -> Result<(RecordKey, ContentRef, ContentRef), Error> {
-        let record = self.record(id).await?;
-        let newest = record.current().contents.last().ok_or(Error::NoRecord(id))?.content;
-        if self.galen().storage.len(&newest).await.is_ok_and(|len| len > STREAMED_LEN) {
-            let after = self.seal_anew_streaming(&record, newest).await?;
-            return Ok((record.key, after, newest));
+    /// New content for some records: sealed and staged, sent side by side to where their categories say, read back
+    /// from there and opened as their readers will.
+    async fn seal_batch(&self, records: &[RecordId]) -> Result<Vec<Anew>, Error> {
+        let galen = self.galen();
+        let (mut anew, mut staged) = (Vec::new(), Vec::new());
+        for id in records {
+            let record = self.record(*id).await?;
+            let storage = galen.storage_for(self.category(record.key.segment));
+            let item = self.seal_anew(storage, &record).await?;
+            staged.push((storage.clone(), item.after));
+            anew.push((record, item));
         }
-        let (before, opened) = self.open_current(&record).await?;
-        let sealing = self.sealing(&record.key, opened.salt, opened.media_type.clone());
-        let (_, sealed) = seal_bytes(&sealing.request(), opened.payload.expose())?;
-        let after = self.galen().storage.put_bytes(sealed).await?;
-        let stored = self.galen().storage.get(&after, MAX_RECORD_LEN).await?;
-        let context = self.galen().context(&record.key, &record.current().leaf);
-        let key = self.segment_key(record.key.segment);
-        let again = galen_crypto::open(&stored, context, OpenKey::Segment(&key))?;
-        if again.payload != opened.payload {
-            return Err(Error::DoesNotOpen(id));
+        let published = publish_all(staged).await?;
+        for ((record, item), content) in anew.iter_mut().zip(published) {
+            item.after = content?;
+            let storage = galen.storage_for(self.category(record.key.segment));
+            let segment = ReaderKey::Segment(Box::new(self.segment_key(record.key.segment)));
+            let context = galen.context(&record.key, &record.current().leaf);
+            galen.require_kept(storage, &item.after).await?;
+            let again = galen.open_stream(item.after, context, segment, io::sink()).await?.1;
+            if again != item.opens_to {
+                return Err(Error::DoesNotOpen(record.key.id()));
+            }
         }
-        Ok((record.key, after, before))
+        Ok(anew.into_iter().map(|(_, item)| item).collect())
+    }
+
+    /// New content for a record, staged.
+    async fn seal_anew(&self, storage: &Storage, record: &Record) -> Result<Anew, Error> {
+        let galen = self.galen();
+        let newest = record.current().contents.last();
+        let newest = newest.ok_or(Error::NoRecord(record.key.id()))?.content;
+        let key = record.key;
+        // What is there is found out below; a place that fails only decides how it is read.
+        if galen.storage.len(&newest).await.is_ok_and(|len| len <= STREAMED_LEN) {
+            let (before, opened) = self.open_current(record).await?;
+            let sealing = self.sealing(&key, opened.salt, opened.media_type.clone());
+            let (committed, sealed) = seal_bytes(&sealing.request(), opened.payload.expose())?;
+            let Opened { media_type, salt, .. } = opened;
+            let opens_to = Manifest { media_type, salt, committed };
+            let after = storage.stage_bytes(sealed).await?.of(storage.address_kind());
+            return Ok(Anew { key, before, after, opens_to });
+        }
+        let (before, after, opens_to) = self.seal_anew_streaming(storage, record).await?;
+        Ok(Anew { key, before, after, opens_to })
     }
 }

@@ -11,7 +11,7 @@ use galen_chain::{Account, CosignPolicy, Ledger, deploy};
 use galen_crypto::RootSeed;
 use galen_devchain::{Config, DevChain};
 use galen_fhir::Category;
-use galen_sdk::{Galen, GrantRequest, Identity};
+use galen_sdk::{AttachedFile, Galen, GrantRequest, Identity};
 use galen_storage::Storage;
 use galen_types::{ErrorKind, Purpose};
 
@@ -64,8 +64,8 @@ async fn an_attachment_is_content_like_any_other() {
     let before = peak_memory();
     let (imaging, free) = (Category::Imaging.index(), CosignPolicy::default());
     let media_type = "application/dicom".parse().unwrap();
-    let announced =
-        hospital.attach(&contact, imaging, media_type, scan.clone(), &free).await.unwrap();
+    let file = AttachedFile { path: scan.clone(), media_type, category: imaging };
+    let announced = hospital.attach(&contact, &file, &free).await.unwrap();
     let record = announced.records[0].id();
 
     let inbox = patient.inbox().await.unwrap();

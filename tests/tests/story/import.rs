@@ -1,11 +1,13 @@
 //! Imports that are cut off at every step: nothing is lost and nothing proposed twice.
 
-use std::{collections::BTreeMap, future::poll_fn, io, pin::pin, task::Poll};
+use std::{collections::BTreeMap, fs, future::poll_fn, io, path::PathBuf, pin::pin, task::Poll};
 
 use galen_chain::CosignPolicy;
 use galen_fhir::Category;
 use galen_index::LeafState;
-use galen_sdk::{Error, Import, ImportInput, ImportProgress, ImportReport, Journal, JournalEntry};
+use galen_sdk::{
+    AttachedFile, Error, Import, ImportInput, ImportProgress, ImportReport, Journal, JournalEntry,
+};
 use galen_types::{ErrorKind, Plaintext};
 
 use crate::{Network, document};
@@ -51,7 +53,24 @@ fn input(run: usize, n: usize) -> ImportInput {
         {{"resource":{{"resourceType":"Coverage","id":"run{run}-input{n}","status":"active",
             "beneficiary":{{"display":"somebody"}},"payor":[{{"display":"an insurer"}}]}}}}]}}"#
     );
-    ImportInput { name: format!("line {n}"), bytes: Ok(Plaintext::new(text.into_bytes())) }
+    ImportInput::document(format!("line {n}"), Ok(Plaintext::new(text.into_bytes())))
+}
+
+/// A scan of three megabytes and a bit, different for each run.
+fn scan(network: &Network, run: usize) -> (AttachedFile, Vec<u8>) {
+    let path = network.files.path().join(format!("run{run}.dcm"));
+    let bytes: Vec<u8> =
+        (0..3_000_017_usize).map(|n| ((n * (run + 3)) >> 7).to_le_bytes()[0]).collect();
+    fs::write(&path, &bytes).unwrap();
+    let media_type = "application/dicom".parse().unwrap();
+    (AttachedFile { path, media_type, category: Category::Imaging.index() }, bytes)
+}
+
+/// Every file of sealed content that the store has.
+fn kept(network: &Network) -> Vec<PathBuf> {
+    let folders = fs::read_dir(network.directory.path().join("swarm")).unwrap();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+    files.map(|file| file.unwrap().path()).collect()
 }
 
 async fn import(
@@ -164,12 +183,108 @@ async fn dropped_after<T>(mut waits: usize, work: impl Future<Output = T>) -> Op
     .await
 }
 
+/// A scan is sealed once, whatever happens after it: what is staged is taken up.
+#[tokio::test]
+async fn an_attachment_that_breaks_at_any_step_is_sealed_and_proposed_once() {
+    let network = Network::new().await;
+    // Begun, sealed, signed, announced.
+    const ENTRIES: usize = 4;
+    let breaks = (0..ENTRIES).flat_map(|n| [Break::Before(n), Break::After(n)]);
+    for (run, breaks) in breaks.enumerate() {
+        let (file, bytes) = scan(&network, run);
+        let inputs = || vec![ImportInput::file("scan", file.clone())];
+        let (before, mut entries) = (kept(&network).len(), Vec::new());
+        let broken = import(&network, inputs(), &mut entries, breaks).await;
+        assert!(matches!(broken, Err(Error::Journal(_))), "{breaks:?}: {broken:?}");
+        let was_sealed = entries.len() > 1;
+        let (report, _) = import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
+        assert!(report.rejects.is_empty(), "{breaks:?}: {:?}", report.rejects);
+        assert_eq!(entries.len(), ENTRIES, "{breaks:?}: nothing is done twice");
+        assert_eq!(report.progress.records, usize::from(!was_sealed), "{breaks:?}");
+        // Only what was sealed and never written down is sealed twice.
+        let unwritten = usize::from(matches!(breaks, Break::Before(1)));
+        assert_eq!(kept(&network).len(), before + 1 + unwritten, "{breaks:?}");
+        accept_scan(&network, &bytes).await;
+        let (report, _) = import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
+        assert_eq!((report.progress.known, report.progress.records), (1, 0), "{breaks:?}");
+    }
+}
+
+/// The patient examines and accepts the one proposal that waits, and gets the very bytes.
+async fn accept_scan(network: &Network, bytes: &[u8]) {
+    let (patient, nobody) = (&network.patient, CosignPolicy::default());
+    let inbox = patient.inbox().await.unwrap();
+    let [proposal] = &inbox[..] else { panic!("{} proposals", inbox.len()) };
+    let manifest = patient.examine_attachment(proposal, 0).await.unwrap();
+    assert_eq!(manifest.committed.len, bytes.len() as u64);
+    let id = proposal.event.proposal;
+    patient.answer(id, [0], [], &nobody, &BTreeMap::new()).await.unwrap();
+    let record = proposal.event.leaves[0].key(patient.id(), network.author.id()).id();
+    let path = network.files.path().join("copy");
+    patient.export(record, fs::File::create(&path).unwrap()).await.unwrap();
+    assert!(fs::read(path).unwrap() == bytes, "byte for byte");
+}
+
+/// Content that is gone from this machine before it was anywhere else is sealed anew.
+#[tokio::test]
+async fn an_import_seals_again_what_was_staged_and_is_gone() {
+    let network = Network::new().await;
+    let (file, _) = scan(&network, 1);
+    let inputs = || vec![input(1, 0), ImportInput::file("scan", file.clone())];
+    let (before, mut entries) = (kept(&network), Vec::new());
+    import(&network, inputs(), &mut entries, Break::Before(4)).await.unwrap_err();
+    let new = |path: &PathBuf| !before.contains(path);
+    for path in kept(&network).iter().filter(|path| new(path)) {
+        fs::remove_file(path).unwrap();
+    }
+    let (report, _) = import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
+    assert_eq!((report.progress.records, report.progress.announced), (3, 3));
+    let inbox = network.patient.inbox().await.unwrap();
+    let leaves = inbox[0].event.leaves.len();
+    for index in 0..leaves {
+        network.patient.examine_attachment(&inbox[0], index).await.unwrap();
+    }
+    assert_eq!((inbox.len(), leaves), (1, 3));
+}
+
+/// A file is read twice; what differs then is refused as a whole, and so is what cannot be read.
+#[tokio::test]
+async fn files_that_are_refused_are_named_and_stop_nobody() {
+    let network = Network::new().await;
+    let (file, _) = scan(&network, 1);
+    let missing = AttachedFile { path: network.files.path().join("missing"), ..file.clone() };
+    let elsewhere = AttachedFile { category: 200, ..file.clone() };
+    let report = AttachedFile { media_type: "application/pdf".parse().unwrap(), ..file.clone() };
+    // Linux gives other bytes whenever somebody opens this.
+    let unsteady = AttachedFile { path: "/proc/sys/kernel/random/uuid".into(), ..file.clone() };
+    let before = kept(&network).len();
+    let inputs = vec![
+        ImportInput::file("unsteady", unsteady),
+        ImportInput::file("missing", missing),
+        ImportInput::file("elsewhere", elsewhere),
+        ImportInput::file("scan", file.clone()),
+        ImportInput::file("again", file),
+        ImportInput::file("another type", report),
+    ];
+    let mut entries = Vec::new();
+    let (report, _) = import(&network, inputs, &mut entries, Break::Never).await.unwrap();
+    let rejects: Vec<(&str, ErrorKind)> =
+        report.rejects.iter().map(|it| (it.name.as_str(), it.reason.kind())).collect();
+    let (denied, unavailable) = (ErrorKind::Denied, ErrorKind::Unavailable);
+    let expected =
+        [("unsteady", ErrorKind::Stale), ("missing", unavailable), ("elsewhere", denied)];
+    assert_eq!(rejects, expected);
+    assert_eq!(kept(&network).len(), before + 2, "nothing of what was refused");
+    assert_eq!((report.progress.known, report.progress.records), (1, 2));
+    let journal = serde_json::to_string(&entries).unwrap();
+    assert!(!journal.contains("scan") && !journal.contains("dicom"), "no health data");
+}
+
 #[tokio::test]
 async fn inputs_that_are_refused_are_named_and_stop_nobody() {
     let network = Network::new().await;
-    let broken = |name: &str, bytes: io::Result<&str>| ImportInput {
-        name: name.to_owned(),
-        bytes: bytes.map(|text| Plaintext::new(text.as_bytes().to_vec())),
+    let broken = |name: &str, bytes: io::Result<&str>| {
+        ImportInput::document(name, bytes.map(|text| Plaintext::new(text.as_bytes().to_vec())))
     };
     let inputs = vec![
         broken("empty", Ok("")),

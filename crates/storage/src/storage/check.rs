@@ -68,6 +68,20 @@ impl Storage {
         Ok(future::join_all(each).await)
     }
 
+    /// Asks one place whether it has the content.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Setting`] if no place has this name. What the place says is in the result.
+    pub async fn check_at(
+        &self,
+        at: &ContentRef,
+        place: &str,
+        depth: Depth,
+    ) -> Result<Presence, StorageError> {
+        Ok(self.presence(at, &self.shared.sites[self.index(place)?], depth).await)
+    }
+
     /// Asks every place whether it answers and what it is, all at the same time.
     pub async fn health(&self) -> Vec<PlaceHealth> {
         let each = self.shared.sites.iter().map(|site| async move {

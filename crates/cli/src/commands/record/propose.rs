@@ -10,7 +10,8 @@ use alloy_primitives::Address;
 use galen_chain::CosignPolicy;
 use galen_crypto::MediaType;
 use galen_sdk::{
-    Contact, Error, Import, ImportInput, ImportProgress, ImportReport, Organization, Reject,
+    AttachedFile, Contact, Error, Import, ImportInput, ImportProgress, ImportReport, Organization,
+    Reject,
 };
 use galen_types::{ErrorKind, ProposalId, RecordId};
 use serde::Serialize;
@@ -19,7 +20,7 @@ use super::{contact, cosign::encoded, journal::JournalFile, policy, sources::Sou
 use crate::{
     args::ProposeArgs,
     asked::AskError,
-    commands::shown::{Horizon, Moment, Party, cannot, organization, sending},
+    commands::shown::{Horizon, Moment, Party, cannot, organization},
     error::CliError,
     session::Session,
     table::{NONE, row},
@@ -81,27 +82,21 @@ pub(super) async fn run(
     let sources = Sources::new(&args.inputs)?;
     let contact = contact(session, &organization, patient).await?;
     let mut answer = Answer::new(Party::new(session, patient));
-    if !args.inputs.is_empty() {
-        let job =
-            Job { organization: &organization, contact: &contact, policy: &policy, session, ui };
-        let report = job.import(sources, args.again).await?;
-        for id in &report.proposals {
-            let found = proposed(&organization, *id, patient, &policy, session).await?;
-            answer.proposals.push(found);
-        }
-        answer.known = report.progress.known;
-        answer.rejected = report.progress.rejected;
-        answer.rejects = report.rejects.iter().map(Rejected::new).collect();
+    let attached = args.attach.clone().zip(media_type).zip(args.category);
+    let attached = attached.map(|((path, media_type), category)| AttachedFile {
+        path,
+        media_type,
+        category: category.index(),
+    });
+    let job = Job { organization: &organization, contact: &contact, policy: &policy, session, ui };
+    let report = job.import(sources, attached, args.again).await?;
+    for id in &report.proposals {
+        let found = proposed(&organization, *id, patient, &policy, session).await?;
+        answer.proposals.push(found);
     }
-    if let (Some(file), Some(media_type), Some(category)) =
-        (&args.attach, media_type, args.category)
-    {
-        let work =
-            organization.attach(&contact, category.index(), media_type, file.clone(), &policy);
-        let announced = sending(ui, "seal and propose the attachment", work).await?;
-        let id = announced.proposal;
-        answer.proposals.push(proposed(&organization, id, patient, &policy, session).await?);
-    }
+    answer.known = report.progress.known;
+    answer.rejected = report.progress.rejected;
+    answer.rejects = report.rejects.iter().map(Rejected::new).collect();
     answer.print(ui)?;
     let refused = answer.rejected > 0;
     let invalid = ExitCode::from(ErrorKind::Invalid.exit_code());
@@ -128,17 +123,25 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    async fn import(&self, sources: Sources, again: bool) -> Result<ImportReport, CliError> {
+    async fn import(
+        &self,
+        sources: Sources,
+        attached: Option<AttachedFile>,
+        again: bool,
+    ) -> Result<ImportReport, CliError> {
         let (place, ledger) = (self.session.place(), self.session.galen().ledger().id());
         let (mut journal, mut past) = JournalFile::open(&place, ledger, self.contact.patient())?;
-        let files = sources.files();
-        let inputs = sources.map(|source| ImportInput {
-            name: match source.line {
+        let files = sources.files() + usize::from(attached.is_some());
+        let documents = sources.map(|source| {
+            let name = match source.line {
                 Some(line) => format!("{}:{line}", source.input),
                 None => source.input,
-            },
-            bytes: source.bytes.map_err(unread),
+            };
+            ImportInput::document(name, source.bytes.map_err(unread))
         });
+        let attached =
+            attached.map(|file| ImportInput::file(file.path.display().to_string(), file));
+        let inputs = documents.chain(attached);
         let mut shown = Shown::new(self.ui, files);
         let name = galen_chain::clear::inert(&self.session.display(self.contact.patient()));
         let covers = format!("More proposals of this import for {name} follow.");
