@@ -119,7 +119,7 @@ impl Places {
             let StoreTable { kind, urls, token_file, .. } = table;
             let open = !kind.is_writable() && token_file.is_none();
             let open = open && urls.iter().all(StoreUrl::is_https);
-            open.then(|| StoreSpec::Remote { kind: *kind, urls: urls.clone() })
+            open.then(|| StoreSpec::Remote { kind: *kind, urls: urls.clone(), batch: None })
         });
         Offer { directory, sources: sources.collect() }
     }
@@ -146,8 +146,9 @@ impl Places {
                     let table = StoreTable::local(path.clone());
                     self.unnamed(source, PlaceWord::Local, table, origin)?
                 }
-                StoreSpec::Remote { kind, urls } => {
+                StoreSpec::Remote { kind, urls, batch } => {
                     let table = StoreTable::remote(*kind, urls.clone());
+                    let table = StoreTable { batch: batch.clone(), ..table };
                     self.unnamed(source, *kind, table, origin)?
                 }
             };

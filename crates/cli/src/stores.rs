@@ -35,9 +35,13 @@ pub(crate) enum StoreSpec {
     Named(Name),
     /// `local:DIR`, or a path with a slash.
     Local(PathBuf),
-    /// `KIND:URL`; `+` joins URLs that stand for each other.
-    Remote { kind: PlaceWord, urls: Vec<StoreUrl> },
+    /// `KIND:URL`; `+` joins URLs that stand for each other. `#batch=HEX` after those of bee nodes names the postage
+    /// batch.
+    Remote { kind: PlaceWord, urls: Vec<StoreUrl>, batch: Option<Batch> },
 }
+
+/// What comes before a postage batch.
+const BATCH: &str = "#batch=";
 
 impl Stores {
     /// A single directory.
@@ -150,7 +154,7 @@ impl Offer {
                 StoreSpec::Local(path) if offer.directory.is_none() => {
                     offer.directory = Some(path.clone());
                 }
-                StoreSpec::Remote { kind, urls }
+                StoreSpec::Remote { kind, urls, .. }
                     if !kind.is_writable() && urls.iter().all(StoreUrl::is_https) =>
                 {
                     offer.sources.push(spec);
@@ -180,9 +184,9 @@ impl Offer {
 impl StoreSpec {
     pub(crate) fn shown(&self) -> String {
         match self {
-            Self::Remote { kind, urls } => {
+            Self::Remote { kind, urls, batch } => {
                 let urls: Vec<_> = urls.iter().map(StoreUrl::shown).collect();
-                format!("{kind}:{}", urls.join("+"))
+                format!("{kind}:{}{}", urls.join("+"), after_urls(batch.as_ref()))
             }
             other => other.to_string(),
         }
@@ -211,7 +215,15 @@ impl FromStr for StoreSpec {
                 "a pinning service needs a token and a node to fetch from",
                 "write it as [stores.NAME] into profile.toml, with kind, urls, token_file and from",
             )),
-            (Ok(kind), urls) => Ok(Self::Remote { kind, urls: joined_urls(urls)? }),
+            (Ok(kind), urls) => {
+                let (urls, batch) = match urls.split_once(BATCH) {
+                    Some((urls, batch)) if kind == PlaceWord::Swarm => {
+                        (urls, Some(Batch::try_from(batch.to_owned())?))
+                    }
+                    _ => (urls, None),
+                };
+                Ok(Self::Remote { kind, urls: joined_urls(urls)?, batch })
+            }
         }
     }
 }
@@ -221,12 +233,16 @@ impl fmt::Display for StoreSpec {
         match self {
             Self::Named(name) => write!(f, "{name}"),
             Self::Local(path) => write!(f, "local:{}", path.display()),
-            Self::Remote { kind, urls } => {
+            Self::Remote { kind, urls, batch } => {
                 let urls: Vec<_> = urls.iter().map(StoreUrl::as_str).collect();
-                write!(f, "{kind}:{}", urls.join("+"))
+                write!(f, "{kind}:{}{}", urls.join("+"), after_urls(batch.as_ref()))
             }
         }
     }
+}
+
+fn after_urls(batch: Option<&Batch>) -> String {
+    batch.map(|batch| format!("{BATCH}{}", batch.as_str())).unwrap_or_default()
 }
 
 /// URLs that are joined by `+`, which may also stand within one: it separates where another scheme follows.
@@ -345,6 +361,10 @@ impl FromStr for StoreUrl {
             Some(host) if host.contains('@') => wrong(
                 "a store's URL has a user or password in it",
                 "take it out; a token goes into a file that token_file of [stores.NAME] names",
+            ),
+            Some(_) if text.contains('#') => wrong(
+                "a store's URL has a # in it",
+                "only #batch=HEX may follow, after the URLs of bee nodes",
             ),
             Some(host) if !host.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 if text.len() > MAX_URL_LEN {
@@ -525,6 +545,16 @@ mod tests {
                 "swarm:http://127.0.0.1:1633+https://bee.example/x+y",
                 "swarm:http://127.0.0.1:1633+https://bee.example/x+y",
             ),
+            (
+                &format!(
+                    "swarm:http://127.0.0.1:1+https://b.example#batch=0x{},ipfs",
+                    "AB".repeat(32)
+                ),
+                &format!(
+                    "swarm:http://127.0.0.1:1+https://b.example#batch={},ipfs",
+                    "ab".repeat(32)
+                ),
+            ),
             ("folder:https://a.example/r,archive", "folder:https://a.example/r,archive"),
         ] {
             assert_eq!(read(text), printed);
@@ -543,6 +573,8 @@ mod tests {
             ("swarm:127.0.0.1:1633", "does not begin with http:// or https:// and a host"),
             ("swarm:https://", "does not begin with http:// or https:// and a host"),
             ("swarm:https://me:hunter2@bee.example", "has a user or password in it"),
+            ("swarm:https://bee.example#batch=12", "12 is not a postage batch"),
+            ("ipfs:https://kubo.example#batch=12", "has a # in it"),
             ("pinning:https://pin.example", "needs a token and a node to fetch from"),
         ] {
             let said = read(text);
@@ -595,7 +627,7 @@ mod tests {
     }
 
     fn spec() -> impl Strategy<Value = StoreSpec> {
-        let url = "https?://[a-z0-9.]{1,12}(:[0-9]{1,4})?(/[!-~&&[^/]]{0,9}){0,2}";
+        let url = "https?://[a-z0-9.]{1,12}(:[0-9]{1,4})?(/[!-~&&[^/#]]{0,9}){0,2}";
         let url = url.prop_filter_map("a URL", |text: String| {
             let joins = text.contains("+http://") || text.contains("+https://");
             text.parse::<StoreUrl>().ok().filter(|_| !joins)
@@ -607,8 +639,12 @@ mod tests {
         prop_oneof![
             "[a-z0-9][a-z._-]{0,8}".prop_map(|name| StoreSpec::Named(name.parse().unwrap())),
             "[ -~]{1,20}".prop_map(|path| StoreSpec::Local(PathBuf::from(path))),
-            (remote, prop::collection::vec(url, 1..4))
-                .prop_map(|(kind, urls)| StoreSpec::Remote { kind, urls }),
+            (remote, prop::collection::vec(url, 1..4), prop::option::of("[0-9a-f]{64}")).prop_map(
+                |(kind, urls, batch)| {
+                    let batch = batch.filter(|_| kind == PlaceWord::Swarm).map(Batch);
+                    StoreSpec::Remote { kind, urls, batch }
+                }
+            ),
         ]
     }
 
