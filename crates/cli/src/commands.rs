@@ -41,7 +41,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Deploy(args) => deploy::run(args, &cli.globals, ui),
         Command::Doctor(_) => doctor::run(&cli.globals, ui),
         Command::Config(command) => config::run(command, &cli.globals, ui),
-        Command::Demo(args) => demo::run(args, ui),
+        Command::Demo(args) => demo::run(args, &cli.globals, ui),
         Command::Dev(args) => dev::run(args, &cli.globals, ui),
         Command::Fhir(command) => fhir::run(command, ui),
         Command::Relay(args) => relay::run(args, &cli.globals, ui),

@@ -263,6 +263,9 @@ fn help_for_store(error: &StorageError) -> &'static str {
         StorageError::Io { .. } => {
             "check the disk and the permissions of the directory; `galen config show` says where it is"
         }
+        StorageError::Busy { .. } => {
+            "wait for the other `galen`, or end it; what it has sent is not sent again"
+        }
         error => help_for(error.kind()),
     }
 }
@@ -301,6 +304,8 @@ const fn help_for_node(fault: &NodeFault) -> &'static str {
         NodeFault::Status(_) | NodeFault::Malformed(_) | NodeFault::TooLong(_) => {
             "see that kind and URL belong together: bee's API, kubo's RPC API, a trustless gateway; look into its log"
         }
+        NodeFault::Lost => "see that the node has space and keeps what it takes, then run it again",
+        NodeFault::Said(_) => "look into the node's log; `galen doctor` looks at each store",
         NodeFault::OtherAddress => {
             "do not use this node: it changed what it was given, or its settings split content in another way"
         }
@@ -311,7 +316,8 @@ const fn help_for_node(fault: &NodeFault) -> &'static str {
 const fn help_for_postage(fault: &PostageFault) -> &'static str {
     match fault {
         PostageFault::Missing => {
-            "buy a batch: `galen content postage buy --help`; or name another store with --store"
+            "buy a batch at the node (bee's POST /stamps/AMOUNT/DEPTH) and name it: swarm:URL#batch=HEX; or choose \
+             another store"
         }
         PostageFault::Unknown => {
             "`galen content postage` lists the node's batches; correct batch in [stores.NAME], or leave it out"
@@ -368,6 +374,8 @@ mod tests {
             NodeFault::Status(500),
             NodeFault::TooLong(1),
             NodeFault::Malformed("a list"),
+            NodeFault::Lost,
+            NodeFault::Said("no".to_owned()),
             NodeFault::OtherAddress,
         ];
         let postage = [
@@ -390,6 +398,7 @@ mod tests {
             StorageError::NowhereToKeep,
             StorageError::Setting { place: "a".into(), what: "no URL" },
             StorageError::PlainHttp { node: node() },
+            StorageError::Busy { place: "a".into(), at },
             StorageError::TooLong { limit: 1 },
             StorageError::OutOfRange { at, start: 0, end: 1, len: 0 },
             StorageError::NotAStore(PathBuf::new()),

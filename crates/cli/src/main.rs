@@ -23,6 +23,7 @@ mod signers;
 mod signing;
 mod stores;
 mod table;
+mod transfers;
 mod ui;
 mod unlock;
 mod wallet;

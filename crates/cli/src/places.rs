@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use galen_fhir::Category;
@@ -13,7 +14,7 @@ use galen_storage::{
 use crate::{
     error::CliError,
     home::{Name, create_dir},
-    settings::{Origin, Settings},
+    settings::Origin,
     stores::{CategoryKey, Offer, PlaceWord, StoreSpec, StoreTable, StoreUrl, Stores},
     unlock::read_secret_file,
 };
@@ -237,35 +238,35 @@ impl Places {
     /// Opens all of them; asks nothing of nodes yet. Uploads write down in `state` how far they are.
     pub(crate) async fn open(
         &self,
-        settings: &Settings,
-        state: Option<PathBuf>,
-        progress: Option<Progress>,
+        access: &Access,
+        state: PathBuf,
+        progress: Progress,
     ) -> Result<Storage, CliError> {
         let doing = "open the content stores";
         let places = self.all.iter().map(Place::options).collect::<Result<Vec<_>, _>>()?;
         let http = HttpOptions::default();
         let options = StorageOptions {
-            directory: state,
+            directory: Some(state),
             places,
             keep_in: self.keep_in.iter().map(Name::to_string).collect(),
             http: HttpOptions {
-                timeout: settings.timeout.value.min(http.timeout),
-                allow_plain_http: settings.allow_plain_http.value,
+                timeout: access.timeout.map_or(http.timeout, |timeout| timeout.min(http.timeout)),
+                allow_plain_http: access.allow_plain_http,
                 ..http
             },
-            progress,
+            progress: Some(progress),
         };
-        connect(options).await.map_err(|source| CliError::Storage { doing, source })
+        Storage::connect(options).await.map_err(|source| CliError::Storage { doing, source })
     }
 }
 
-async fn connect(options: StorageOptions) -> Result<Storage, galen_storage::StorageError> {
-    let first = options.keep_in.first().cloned().unwrap_or_default();
-    let place = options.places.into_iter().find(|place| place.name == first);
-    match place.map(|place| place.kind) {
-        Some(PlaceKind::Local { directory }) => Storage::local(directory).await,
-        _ => Err(galen_storage::StorageError::NowhereToKeep),
-    }
+/// How nodes and services are spoken to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Access {
+    /// Longest time that one request may take.
+    pub(crate) timeout: Option<Duration>,
+    /// Plain HTTP to other machines.
+    pub(crate) allow_plain_http: bool,
 }
 
 /// Paths in a table begin at the profile's folder.

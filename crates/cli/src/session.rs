@@ -23,6 +23,7 @@ use crate::{
     settings::Settings,
     signers::Signers,
     signing::{Asking, Known},
+    transfers,
     ui::Ui,
     unlock::Keyring,
 };
@@ -83,7 +84,8 @@ impl Session {
         let payer = payer(&settings, &network, &node, pays.as_ref().unwrap_or(&account), ui)?;
         let ledger = ledger.with_payer(payer.clone());
         let state = settings.home.value.profile(&settings.profile.value).content();
-        let storage = settings.places.open(&settings, Some(state), None).await?;
+        let storage =
+            settings.places.open(&settings.access(), state, transfers::told_by(ui)).await?;
         let history = HistoryOptions {
             mode: network.history,
             directory: Some(settings.home.value.cache()),

@@ -15,7 +15,7 @@ use crate::{
     error::CliError,
     home::{Home, Name, read_text},
     networks::{Network, Networks},
-    places::{Place, Places, Source},
+    places::{Access, Place, Places, Source},
     profile::Profile,
     stores::{StoreUrl, Stores},
     table,
@@ -259,7 +259,13 @@ impl Settings {
         rows
     }
 
-    fn profile_file(&self) -> PathBuf {
+    /// How places that keep content are spoken to.
+    pub(crate) fn access(&self) -> Access {
+        Access { timeout: Some(self.timeout.value), allow_plain_http: self.allow_plain_http.value }
+    }
+
+    /// The profile's own file, which need not be there.
+    pub(crate) fn profile_file(&self) -> PathBuf {
         self.home.value.profile(&self.profile.value).settings()
     }
 

@@ -110,11 +110,12 @@ impl Lane {
     }
 
     /// Bytes a second, once there is something to tell it from.
-    fn rate(&self, now: Instant) -> Option<f64> {
+    fn rate(&self, now: Instant) -> Option<u64> {
         let (at, moved) = self.points.front()?;
-        let seconds = now.duration_since(*at).as_secs_f64();
-        let bytes = self.moved.saturating_sub(*moved);
-        (seconds > 0.2 && bytes > 0).then(|| bytes as f64 / seconds)
+        let millis = u64::try_from(now.duration_since(*at).as_millis()).unwrap_or(u64::MAX);
+        let bytes = self.moved.saturating_sub(*moved).saturating_mul(1_000);
+        // Too little to tell it from is told as nothing.
+        Some(bytes.checked_div(millis)?).filter(|rate| *rate > 0 && millis >= 200)
     }
 
     /// For example: `12.0 MiB of 100.0 MiB, 4.1 MiB/s, 22 s left`.
@@ -123,8 +124,8 @@ impl Lane {
         let so_far = format!("{} of {}", bytes(done), bytes(total));
         match self.rate(now) {
             Some(rate) => {
-                let left = Duration::from_secs_f64((total - done) as f64 / rate);
-                format!("{so_far}, {}/s, {} left", bytes(rate as u64), span(left))
+                let left = Duration::from_secs((total - done) / rate);
+                format!("{so_far}, {}/s, {} left", bytes(rate), span(left))
             }
             None => so_far,
         }
@@ -208,7 +209,10 @@ mod tests {
         lane.take(&transfer(1, 60 << 20, 100 << 20), start);
         assert_eq!(lane.text(start), "60.0 MiB of 100.0 MiB");
         for second in 1..=5 {
-            lane.take(&transfer(1, (60 + 2 * second) << 20, 100 << 20), start + Duration::from_secs(second));
+            lane.take(
+                &transfer(1, (60 + 2 * second) << 20, 100 << 20),
+                start + Duration::from_secs(second),
+            );
         }
         let now = start + Duration::from_secs(5);
         assert_eq!(lane.text(now), "70.0 MiB of 100.0 MiB, 2.0 MiB/s, 15 s left");

@@ -200,7 +200,6 @@ impl Ui {
     }
 
     /// A bar for bytes on their way; hidden where there is no terminal, and with `--json`.
-    #[allow(dead_code, reason = "transfers come next")]
     pub(crate) fn bytes_bar(&self, what: String) -> ProgressBar {
         if self.json {
             return ProgressBar::hidden();
@@ -209,7 +208,6 @@ impl Ui {
     }
 
     /// Bytes on their way, where nothing moves on a terminal: a status line, but not with `--json`.
-    #[allow(dead_code, reason = "transfers come next")]
     pub(crate) fn bytes_status(&self, text: &str) {
         if !self.json {
             self.status(text);

@@ -1,7 +1,8 @@
-//! `galen demo`: the whole life of a patient's records, on embedded parts.
+//! `galen demo`: the whole life of a patient's records, on embedded parts or on real ones.
 
 mod cast;
 mod report;
+mod stage;
 mod story;
 
 use std::{
@@ -13,8 +14,12 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    args::DemoArgs,
-    commands::{demo::report::Report, fhir::read_input},
+    args::{DemoArgs, Globals},
+    commands::{
+        block_on,
+        demo::{report::Report, stage::Wish},
+        fhir::read_input,
+    },
     error::CliError,
     ui::Ui,
 };
@@ -22,28 +27,23 @@ use crate::{
 /// A patient that the project wrote.
 const BUILT_IN_PATIENT: &[u8] = include_bytes!("../../../../tests/fixtures/patient.json");
 
-pub(crate) fn run(args: &DemoArgs, ui: &Ui) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &DemoArgs, globals: &Globals, ui: &Ui) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let (name, bundle) = match &args.bundle {
         Some(path) => (path.display().to_string(), read_input(path)?),
         None => ("the built-in patient".to_owned(), BUILT_IN_PATIENT.to_vec()),
     };
     let place = Place::new(args.keep.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|source| CliError::Directory { path: "the runtime".to_owned(), source })?;
     let mut report = Report::default();
-    let told = runtime.block_on(story::tell(&name, bundle, place.path(), ui, &mut report));
-    told?;
+    let wish = Wish { args, globals, place: place.path(), ui };
+    block_on(story::tell(&name, bundle, &wish, &mut report))?;
     report.seconds = started.elapsed().as_secs_f64();
     if ui.json() {
         ui.object(&report)?;
     } else {
         report.print(ui)?;
         if let Some(kept) = &args.keep {
-            ui.line(&format!("The chain and the sealed content are in {}.", kept.display()))?;
+            ui.line(&format!("What was kept on this machine is in {}.", kept.display()))?;
         }
     }
     Ok(ExitCode::SUCCESS)

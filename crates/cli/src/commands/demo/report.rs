@@ -1,6 +1,6 @@
 //! What the demo counted.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use galen_chain::Sent;
 use serde::Serialize;
@@ -30,10 +30,36 @@ pub(crate) struct Report {
     pub(crate) audit_complete: bool,
     /// Bytes of sealed content, reseals included.
     pub(crate) bytes_sealed: u64,
+    /// The chain it ran on.
+    pub(crate) chain_id: u64,
+    /// Where content lies in the end, reseals included, what was let go of not.
+    pub(crate) stores: Vec<StoreUse>,
+    /// Copies of the patient's records that were read back whole.
+    pub(crate) copies_checked: usize,
     /// Gas by operation.
     pub(crate) gas: BTreeMap<&'static str, GasUse>,
     /// Wall time.
     pub(crate) seconds: f64,
+}
+
+/// What one place holds.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StoreUse {
+    /// Its name.
+    pub(crate) place: String,
+    /// What it is: `local`, `swarm`, `ipfs`, `pinning`.
+    pub(crate) kind: &'static str,
+    /// Contents: records, key bundles, envelopes.
+    pub(crate) contents: usize,
+    /// Bytes of them.
+    pub(crate) bytes: u64,
+}
+
+impl fmt::Display for StoreUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, kind, contents, bytes } = self;
+        write!(f, "{place} ({kind}): {contents} contents, {bytes} bytes.")
+    }
 }
 
 /// Gas of one kind of operation.

@@ -1,17 +1,22 @@
 //! The story itself, one step after the other. Each says what happens and what it proves.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use galen_chain::CosignPolicy;
 use galen_fhir::{Category, Document, Preset};
 use galen_index::Record;
 use galen_sdk::{Announced, Error, Grant, GrantRequest, Grantee, MAX_READS, NewRecord};
+use galen_storage::{Depth, Found, Presence};
 use galen_types::{
     Consent, ErrorKind, Plaintext, Purpose, PurposeSet, RecordId, RecordKey, Salt, SegmentSet,
 };
 
 use crate::{
-    commands::demo::{cast::Cast, report::Report},
+    commands::demo::{
+        cast::Cast,
+        report::{Report, StoreUse},
+        stage::{Stage, Wish},
+    },
     error::CliError,
     ui::Ui,
 };
@@ -25,25 +30,25 @@ const WIDTH: usize = 92;
 pub(crate) async fn tell(
     name: &str,
     bundle: Vec<u8>,
-    place: &Path,
-    ui: &Ui,
+    wish: &Wish<'_>,
     report: &mut Report,
 ) -> Result<(), CliError> {
-    let mut teller = Teller { ui, report, step: 0 };
+    let mut teller = Teller { ui: wish.ui, report, step: 0 };
     let document = Document::read(&bundle)
         .map_err(|source| CliError::Refused { path: name.to_owned(), source })?;
     if document.is_empty() {
         return Err(CliError::Empty { path: name.to_owned() });
     }
-    let cast = Cast::gather(place, teller.report).await?;
-    teller.step("A network", &[
-        format!(
-            "An embedded development chain (id {}, one proposer, no fee market) with the contracts,",
-            cast.chain_id
-        ),
-        "and a directory as content store. Two hospitals founded the network. A relayer pays all gas:".into(),
-        "the patient owns no ether.".into(),
-    ])?;
+    let stage = wish.set().await?;
+    let cast = Cast::gather(&stage, teller.report).await?;
+    teller.step(
+        "A network",
+        &[
+            format!("{}; {}.", stage.chain, stage.stores),
+            "Two hospitals founded the network. One wallet pays all gas:".into(),
+            "the patient owns no ether.".into(),
+        ],
+    )?;
     meet(&cast, &mut teller).await?;
     let chart = propose_and_answer(&cast, &document, &mut teller).await?;
     drop(document);
@@ -54,7 +59,8 @@ pub(crate) async fn tell(
     refuse(&cast, &grants, &mut teller).await?;
     reseal(&cast, &mut teller).await?;
     revoke(&cast, &grants, &mut teller).await?;
-    audit(&cast, &mut teller).await
+    audit(&cast, &mut teller).await?;
+    look_up(&cast, &stage, &mut teller).await
 }
 
 /// Keys are published; the patient tells hospital A which segment stands for what.
@@ -111,7 +117,7 @@ async fn propose_and_answer(
             "{} FHIR resources became {} records, one for each encounter and category; {} bytes of",
             document.len(), drafts.len(), teller.report.bytes_sealed
         ),
-        "ciphertext went to the store under their Swarm addresses, their commitments and the".into(),
+        "ciphertext went to the store under addresses made of them, their commitments and the".into(),
         format!("hospital's signature to the chain, in {} transactions. Nobody can read them yet but the patient.", announced.len()),
     ])?;
 
@@ -343,8 +349,8 @@ async fn reseal(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), CliError> {
     teller.report.resealed = resealed.len();
     teller.step("After access: a new key and a new address", &[
         format!("Each of the {} records that were read was sealed under a fresh data key. Its content address", resealed.len()),
-        "changed, its commitment did not: the text is provably the same. The old content is gone from the".into(),
-        "store. Whoever kept a copy of what they read still has it.".into(),
+        "changed, its commitment did not: the text is provably the same. The old content was given free by".into(),
+        "every store. Whoever kept a copy of what they read still has it.".into(),
     ])
 }
 
@@ -386,6 +392,51 @@ async fn audit(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), CliError> {
         "which is the chart head on chain: none was left out, added or changed. Every event was checked".into(),
         "against the receipts root of its block. Refused attempts leave no event on chain.".into(),
     ])
+}
+
+/// Where the records' content lies in the end, every byte read back and checked.
+async fn look_up(cast: &Cast, stage: &Stage, teller: &mut Teller<'_>) -> Result<(), CliError> {
+    let failed = |source| CliError::Storage { doing: "look up where content lies", source };
+    let storage = &stage.storage;
+    if let Some(notice) = storage.notices().into_iter().next() {
+        return Err(CliError::Storage {
+            doing: "keep content in every store",
+            source: notice.error,
+        });
+    }
+    let kept_in: Vec<_> = storage.places().into_iter().filter(|place| place.kept_in).collect();
+    let progress = teller.ui.spinner("checking every copy");
+    let records = chart_records(cast).await?;
+    let current = records.iter().filter_map(|record| record.versions.last()?.contents.last());
+    for entry in current {
+        for Found { place, presence } in
+            storage.check(&entry.content, Depth::Whole).await.map_err(failed)?
+        {
+            match presence {
+                Presence::Whole | Presence::Present => teller.report.copies_checked += 1,
+                Presence::Failed(error) => return Err(failed(error)),
+                _ if kept_in.iter().any(|kept| kept.name == place) => {
+                    return Err(CliError::Demo("a store does not have what it took"));
+                }
+                _ => {}
+            }
+        }
+    }
+    progress.finish_and_clear();
+    let copies = storage.copies().await.map_err(failed)?;
+    let uses = kept_in.into_iter().map(|place| {
+        let here = copies.iter().filter(|copy| copy.place == place.name);
+        let lens: Vec<u64> = here.map(|copy| copy.addresses.len).collect();
+        let (contents, bytes) = (lens.len(), lens.iter().sum());
+        StoreUse { place: place.name, kind: place.kind, contents, bytes }
+    });
+    teller.report.stores = uses.collect();
+    let mut told: Vec<_> = teller.report.stores.iter().map(ToString::to_string).collect();
+    told.push(format!(
+        "{} copies of the records were read back from there, and every byte is the one that the chain names.",
+        teller.report.copies_checked
+    ));
+    teller.list("Where the content lies", &told)
 }
 
 async fn chart_records(cast: &Cast) -> Result<Vec<Record>, CliError> {
