@@ -237,6 +237,9 @@ pub enum PostageFault {
         "it owns no postage batch that can be used; buy one (bee's POST /stamps) or name another node"
     )]
     Missing,
+    /// The node does not say which batches it owns.
+    #[error("it does not list its postage batches; name one in the settings")]
+    Unlisted,
     /// The node does not know the batch that the settings name.
     #[error("it does not know the postage batch of the settings")]
     Unknown,

@@ -151,21 +151,42 @@ impl Http {
         Ok(Self { client, endpoints, token, options, current: AtomicUsize::new(0) })
     }
 
+    /// How long one request may take that does not ask for more.
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.options.timeout
+    }
+
+    /// Scheme and host of the endpoint that is asked next.
+    pub(crate) fn node(&self) -> &str {
+        &self.endpoints[self.current.load(Ordering::Relaxed) % self.endpoints.len()].name
+    }
+
+    /// How many endpoints there are.
+    pub(crate) const fn endpoints(&self) -> usize {
+        self.endpoints.len()
+    }
+
     /// Asks until an endpoint answers, or the retries are used up. An answer that is a refusal (4xx but 429) is an
     /// answer; redirects, 429 and 5xx are not.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, StorageError> {
+        self.ask_within(self.options.timeout, ask).await
+    }
+
+    /// [`ask`](Self::ask) for what takes a node longer than a request usually may, for example to pin much content.
+    pub(crate) async fn ask_within(
+        &self,
+        timeout: Duration,
+        ask: &Ask<'_>,
+    ) -> Result<Answer, StorageError> {
         let mut attempt = 0;
         loop {
             let current = self.current.load(Ordering::Relaxed);
             let endpoint = &self.endpoints[current % self.endpoints.len()];
-            let failure = match self.ask_one(endpoint, ask).await {
+            let failure = match self.ask_one(endpoint, timeout, ask).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            // Whoever fails first moves on; who failed at the same time finds the next one chosen.
-            let next = current.wrapping_add(1);
-            let _ =
-                self.current.compare_exchange(current, next, Ordering::Relaxed, Ordering::Relaxed);
+            self.move_on(current);
             if attempt == self.options.retries || !failure.may_repeat() {
                 return Err(StorageError::Node {
                     node: endpoint.name.clone(),
@@ -178,12 +199,30 @@ impl Http {
         }
     }
 
-    async fn ask_one(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> Result<Answer, Failure> {
+    /// The node's answer was wrong or of no use: from now on the endpoint after it is asked.
+    pub(crate) fn pass_over(&self, node: &str) {
+        let current = self.current.load(Ordering::Relaxed);
+        if self.endpoints[current % self.endpoints.len()].name == node {
+            self.move_on(current);
+        }
+    }
+
+    /// Whoever fails first moves on; who failed at the same time finds the next one chosen.
+    fn move_on(&self, current: usize) {
+        let next = current.wrapping_add(1);
+        let _ = self.current.compare_exchange(current, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    async fn ask_one(
+        &self,
+        endpoint: &Endpoint,
+        after: Duration,
+        ask: &Ask<'_>,
+    ) -> Result<Answer, Failure> {
         let mut request = (ask.build)(&self.client, &endpoint.url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.0.as_str());
         }
-        let after = self.options.timeout;
         let exchange = async {
             let response = request.send().await.map_err(|error| unreachable(&error, after))?;
             let status = response.status();

@@ -1,10 +1,12 @@
 //! The places there are.
 
 mod local;
+mod swarm;
 
 use std::sync::Arc;
 
 pub(crate) use local::LocalPlace;
+use swarm::Swarm;
 
 use crate::{
     HttpOptions, LocalStore, PlaceKind, PlaceOptions, StorageError, blocking::blocking,
@@ -21,7 +23,7 @@ pub(crate) struct Built {
 /// Makes a place by its settings. `built` are those that come before it, for a pinning service to fetch from.
 pub(crate) async fn build(
     options: &PlaceOptions,
-    _http: &HttpOptions,
+    http: &HttpOptions,
     _built: &[Built],
 ) -> Result<Built, StorageError> {
     let name = options.name.clone();
@@ -32,9 +34,15 @@ pub(crate) async fn build(
             let place = Arc::new(LocalPlace::new(name, local.clone()));
             Ok(Built { place, local: Some(local) })
         }
-        PlaceKind::Swarm { .. }
-        | PlaceKind::Ipfs { .. }
-        | PlaceKind::SwarmGateway { .. }
+        PlaceKind::Swarm { node, batch } => {
+            let place = Arc::new(Swarm::nodes(&name, node, batch.as_deref(), http)?);
+            Ok(Built { place, local: None })
+        }
+        PlaceKind::SwarmGateway { node } => {
+            let place = Arc::new(Swarm::gateway(&name, node, http)?);
+            Ok(Built { place, local: None })
+        }
+        PlaceKind::Ipfs { .. }
         | PlaceKind::IpfsGateway { .. }
         | PlaceKind::Folder { .. }
         | PlaceKind::Pinning { .. } => {

@@ -132,7 +132,7 @@ impl ContentReader {
     }
 
     /// The verified address of a node.
-    fn node(&mut self, level: usize, index: u64) -> Result<B256, StorageError> {
+    pub(crate) fn node(&mut self, level: usize, index: u64) -> Result<B256, StorageError> {
         if level == self.shape.top() {
             return Ok(self.at.digest);
         }
