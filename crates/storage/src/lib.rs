@@ -36,6 +36,8 @@ pub use local::{
     ContentReader as LocalReader, Contents, LocalStore, MAX_CONTENT_LEN, MAX_RANGE_LEN,
 };
 pub use options::{NodeOptions, PlaceKind, PlaceOptions, Progress, StorageOptions, Transfer, Way};
+#[cfg(feature = "bench")]
+pub use parallel::addresses_on;
 pub use reader::ContentReader;
 pub use state::{KeptCopy, Pending};
 pub use storage::{Depth, Found, Notice, PlaceHealth, PlaceInfo, Presence, Resumed, Storage};

@@ -99,6 +99,20 @@ pub(crate) fn pieces(
     pieces_on(cores.min(MAX_WORKERS), source, sink)
 }
 
+/// For benches alone: all addresses of content, computed by so many workers.
+///
+/// # Panics
+///
+/// If the source fails.
+#[cfg(feature = "bench")]
+pub fn addresses_on(workers: usize, source: impl Read) -> crate::Addresses {
+    let mut addresser = crate::Addresser::new();
+    let (mut node, mut block) = (|_: swarm::Node<'_>| Ok(()), |_: ipfs::Block<'_>| Ok(()));
+    pieces_on(workers, source, &mut |piece| addresser.add_piece(piece, &mut node, &mut block))
+        .expect("the source of a bench does not fail");
+    addresser.finalize()
+}
+
 fn pieces_on(
     workers: usize,
     mut source: impl Read,

@@ -228,10 +228,9 @@ mod x86 {
                 leaves: &[[u8; CHUNK_LEN]; $lanes],
                 addresses: &mut [[u8; NODE_LEN]; $lanes],
             ) {
-                let pairs = leaves.each_ref().map(|leaf| leaf.as_chunks::<PAIR_LEN>().0);
                 let mut nodes = [[$splat(0); NODE_LEN / 8]; CHUNK_LEN / PAIR_LEN];
                 for (at, node) in nodes.iter_mut().enumerate() {
-                    *node = $keccak(&$columns(pairs.each_ref().map(|pairs| &pairs[at])));
+                    *node = $keccak(&$columns(leaves, at));
                 }
                 let mut count = nodes.len();
                 while count > 1 {
@@ -259,9 +258,11 @@ mod x86 {
 
             /// Keccak-f[1600] (FIPS 202, section 3.3) in every lane.
             ///
-            /// Spelled out: a closure or a function for a column would take its registers from memory.
+            /// Spelled out: a loop that stays a loop, or a call, would take its registers from memory.
             #[target_feature(enable = $features)]
-            fn $permute(a: &mut [$register; 25]) {
+            #[inline]
+            fn $permute(state: &mut [$register; 25]) {
+                let mut a = *state;
                 for round in ROUNDS {
                     let c0 = $xor3($xor3(a[0], a[5], a[10]), a[15], a[20]);
                     let c1 = $xor3($xor3(a[1], a[6], a[11]), a[16], a[21]);
@@ -301,13 +302,34 @@ mod x86 {
                         $turn!(41, $xor(a[15], d0)),
                         $turn!(2, $xor(a[21], d1)),
                     ];
-                    for y in [0, 5, 10, 15, 20] {
-                        for x in 0..5 {
-                            a[y + x] = $chi(b[y + x], b[y + (x + 1) % 5], b[y + (x + 2) % 5]);
-                        }
-                    }
+                    a[0] = $chi(b[0], b[1], b[2]);
+                    a[1] = $chi(b[1], b[2], b[3]);
+                    a[2] = $chi(b[2], b[3], b[4]);
+                    a[3] = $chi(b[3], b[4], b[0]);
+                    a[4] = $chi(b[4], b[0], b[1]);
+                    a[5] = $chi(b[5], b[6], b[7]);
+                    a[6] = $chi(b[6], b[7], b[8]);
+                    a[7] = $chi(b[7], b[8], b[9]);
+                    a[8] = $chi(b[8], b[9], b[5]);
+                    a[9] = $chi(b[9], b[5], b[6]);
+                    a[10] = $chi(b[10], b[11], b[12]);
+                    a[11] = $chi(b[11], b[12], b[13]);
+                    a[12] = $chi(b[12], b[13], b[14]);
+                    a[13] = $chi(b[13], b[14], b[10]);
+                    a[14] = $chi(b[14], b[10], b[11]);
+                    a[15] = $chi(b[15], b[16], b[17]);
+                    a[16] = $chi(b[16], b[17], b[18]);
+                    a[17] = $chi(b[17], b[18], b[19]);
+                    a[18] = $chi(b[18], b[19], b[15]);
+                    a[19] = $chi(b[19], b[15], b[16]);
+                    a[20] = $chi(b[20], b[21], b[22]);
+                    a[21] = $chi(b[21], b[22], b[23]);
+                    a[22] = $chi(b[22], b[23], b[24]);
+                    a[23] = $chi(b[23], b[24], b[20]);
+                    a[24] = $chi(b[24], b[20], b[21]);
                     a[0] = $xor(a[0], $splat(round.cast_signed()));
                 }
+                *state = a;
             }
         };
     }
@@ -361,14 +383,14 @@ mod x86 {
         _mm512_ternarylogic_epi64::<0xd2>(a, b, c)
     }
 
-    /// Word by word what eight blocks hold: a square of eight by eight words on its other side.
+    /// Word by word what the blocks `at` of eight leaves hold: a square of eight by eight words on its
+    /// other side.
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn columns_8(blocks: [&[u8; PAIR_LEN]; 8]) -> [__m512i; 8] {
-        // SAFETY: a block and a register have the same size, and each bit pattern of one is a value of
-        // the other.
-        let rows = blocks.map(|block| unsafe { transmute::<[u8; PAIR_LEN], __m512i>(*block) });
-        let [a, b, c, d, e, f, g, h] = rows;
+    fn columns_8(leaves: &[[u8; CHUNK_LEN]; 8], at: usize) -> [__m512i; 8] {
+        let [a, b, c, d, e, f, g, h] = leaves;
+        let (a, b, c, d) = (row_8(a, at), row_8(b, at), row_8(c, at), row_8(d, at));
+        let (e, f, g, h) = (row_8(e, at), row_8(f, at), row_8(g, at), row_8(h, at));
         let [w0, w2, w4, w6] = quarters_8([
             _mm512_unpacklo_epi64(a, b),
             _mm512_unpacklo_epi64(c, d),
@@ -382,6 +404,15 @@ mod x86 {
             _mm512_unpackhi_epi64(g, h),
         ]);
         [w0, w1, w2, w3, w4, w5, w6, w7]
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn row_8(leaf: &[u8; CHUNK_LEN], at: usize) -> __m512i {
+        let block = leaf.as_chunks::<PAIR_LEN>().0[at];
+        // SAFETY: a block and a register have the same size, and each bit pattern of one is a value of
+        // the other.
+        unsafe { transmute::<[u8; PAIR_LEN], __m512i>(block) }
     }
 
     /// A square of four by four quarters of registers on its other side.
@@ -437,17 +468,25 @@ mod x86 {
         _mm256_xor_si256(a, _mm256_andnot_si256(b, c))
     }
 
-    /// Word by word what four blocks hold.
+    /// Word by word what the blocks `at` of four leaves hold.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn columns_4(blocks: [&[u8; PAIR_LEN]; 4]) -> [__m256i; 8] {
-        // SAFETY: a block and two registers have the same size, and each bit pattern of one is a value
-        // of the other.
-        let [[a, e], [b, f], [c, g], [d, h]] =
-            blocks.map(|block| unsafe { transmute::<[u8; PAIR_LEN], [__m256i; 2]>(*block) });
+    fn columns_4(leaves: &[[u8; CHUNK_LEN]; 4], at: usize) -> [__m256i; 8] {
+        let [a, b, c, d] = leaves;
+        let ([a, e], [b, f]) = (row_4(a, at), row_4(b, at));
+        let ([c, g], [d, h]) = (row_4(c, at), row_4(d, at));
         let [w0, w1, w2, w3] = square_4([a, b, c, d]);
         let [w4, w5, w6, w7] = square_4([e, f, g, h]);
         [w0, w1, w2, w3, w4, w5, w6, w7]
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn row_4(leaf: &[u8; CHUNK_LEN], at: usize) -> [__m256i; 2] {
+        let block = leaf.as_chunks::<PAIR_LEN>().0[at];
+        // SAFETY: a block and two registers have the same size, and each bit pattern of one is a value
+        // of the other.
+        unsafe { transmute::<[u8; PAIR_LEN], [__m256i; 2]>(block) }
     }
 
     /// A square of four by four words on its other side.
