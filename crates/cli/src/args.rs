@@ -5,6 +5,7 @@ mod audit;
 mod config;
 mod consent;
 mod contact;
+mod content;
 mod demo;
 mod deploy;
 mod dev;
@@ -29,6 +30,9 @@ pub(crate) use self::{
     config::ConfigCommand,
     consent::{ConsentCommand, ConsentGrantArgs, ConsentRevokeArgs},
     contact::{AddContactArgs, CardArgs, ContactCommand, IntroduceArgs},
+    content::{
+        ContentCheckArgs, ContentCommand, ContentCopyArgs, ContentListArgs, ContentPruneArgs,
+    },
     demo::DemoArgs,
     deploy::DeployArgs,
     dev::{DevArgs, DevCommand},
@@ -155,6 +159,8 @@ pub(crate) enum Command {
     Fhir(FhirCommand),
     #[command(subcommand)]
     Record(RecordCommand),
+    #[command(subcommand)]
+    Content(ContentCommand),
     #[command(subcommand)]
     Consent(ConsentCommand),
     #[command(subcommand)]

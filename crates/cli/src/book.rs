@@ -106,6 +106,11 @@ impl Book {
         self.contacts.iter().find(|contact| contact.id == id)
     }
 
+    /// Patients who have introduced themselves.
+    pub(crate) fn introduced(&self) -> impl Iterator<Item = Address> {
+        self.contacts.iter().filter(|it| it.introduction.is_some()).map(|it| it.id)
+    }
+
     pub(crate) fn by_alias(&self, alias: &str) -> Option<&Contact> {
         self.contacts.iter().find(|contact| contact.alias == alias)
     }

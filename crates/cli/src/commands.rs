@@ -5,6 +5,7 @@ mod audit;
 pub(crate) mod config;
 mod consent;
 mod contact;
+mod content;
 mod demo;
 mod deploy;
 mod dev;
@@ -24,7 +25,7 @@ mod wallet;
 use std::process::ExitCode;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, RecordCommand},
     error::CliError,
     session::Session,
     ui::Ui,
@@ -45,6 +46,10 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Dev(args) => dev::run(args, &cli.globals, ui),
         Command::Fhir(command) => fhir::run(command, ui),
         Command::Relay(args) => relay::run(args, &cli.globals, ui),
+        Command::Content(command) => block_on(async {
+            tell_of_interruption(ui);
+            content::run(command, &cli.globals, ui).await
+        }),
         Command::Record(_)
         | Command::Consent(_)
         | Command::Request(_)
@@ -56,6 +61,9 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
 
 /// Commands of one profile on its network.
 async fn with_session(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
+    if let Command::Record(RecordCommand::Propose(_) | RecordCommand::Reseal(_)) = &cli.command {
+        tell_of_interruption(ui);
+    }
     let session = &Session::open(&cli.globals, ui).await?;
     let done = match &cli.command {
         Command::Record(command) => record::run(command, session, ui).await,
@@ -69,6 +77,21 @@ async fn with_session(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
     // What a command that failed half way wrote into the book is kept as well.
     session.finish().await;
     done
+}
+
+/// The exit code of a program that was interrupted, as shells know it.
+const INTERRUPTED: i32 = 130;
+
+/// Commands that go on where they stopped say so when they are interrupted. They survive worse: a process that is
+/// killed at any moment.
+fn tell_of_interruption(ui: &Ui) {
+    let ui = ui.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            ui.interrupted();
+            std::process::exit(INTERRUPTED);
+        }
+    });
 }
 
 /// Runs a command that waits for nodes, relays or stores.

@@ -97,7 +97,6 @@ impl Places {
     }
 
     /// Where new content goes, where its category says nothing else.
-    #[allow(dead_code, reason = "commands about content come next")]
     pub(crate) fn keep_in(&self) -> &[Name] {
         &self.keep_in
     }
@@ -108,7 +107,6 @@ impl Places {
     }
 
     /// Every place that some new content goes to.
-    #[allow(dead_code, reason = "commands about content come next")]
     pub(crate) fn wanted(&self) -> BTreeSet<&Name> {
         self.keep_in.iter().chain(self.routes.values().flatten()).collect()
     }

@@ -1,6 +1,7 @@
 //! A profile at work: settings resolved, secrets unlocked, the right contract on the right chain.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -10,6 +11,7 @@ use galen_chain::{Account, Fees, Payer, Queue, RelayOptions, Sent, Waiting};
 use galen_crypto::RootSeed;
 use galen_index::{HistoryOptions, Progress};
 use galen_sdk::{Card, Galen, Grantee, Identity, MAX_PLACE_LEN, Organization, Patient, Role};
+use galen_storage::{Notice, Storage};
 use galen_types::KeyBundleId;
 
 use crate::{
@@ -23,7 +25,6 @@ use crate::{
     settings::Settings,
     signers::Signers,
     signing::{Asking, Known},
-    transfers,
     ui::Ui,
     unlock::Keyring,
 };
@@ -83,16 +84,15 @@ impl Session {
 
         let payer = payer(&settings, &network, &node, pays.as_ref().unwrap_or(&account), ui)?;
         let ledger = ledger.with_payer(payer.clone());
-        let state = settings.home.value.profile(&settings.profile.value).content();
-        let storage =
-            settings.places.open(&settings.access(), state, transfers::told_by(ui)).await?;
+        let storage = settings.open_stores(ui).await?;
         let history = HistoryOptions {
             mode: network.history,
             directory: Some(settings.home.value.cache()),
             finality: network.finality,
             progress: Some(progress(ui)),
         };
-        let galen = Galen::with_history(ledger, storage, history);
+        let galen =
+            routed(Galen::with_history(ledger, storage.clone(), history), &settings, &storage)?;
         let (role, name, ui) = (profile.role, profile.name, ui.clone());
         Ok(Self {
             settings,
@@ -161,6 +161,11 @@ impl Session {
 
     pub(crate) const fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// Every setting, resolved.
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The profile's folder, for journals.
@@ -241,6 +246,11 @@ impl Session {
     /// Keeps the book of a patient or reader in the store if it changed, so that wallet and seed words bring it
     /// back. A failure is told and changes nothing: the next command tries again.
     pub(crate) async fn finish(&self) {
+        self.keep_book().await;
+        tell_notices(self.galen.storage(), &self.ui);
+    }
+
+    async fn keep_book(&self) {
         if self.role == Role::Organization || !self.book_file.needs_archive() {
             return;
         }
@@ -289,6 +299,30 @@ impl Session {
         }
         self.book().contact(id).map_or_else(|| short(id), |contact| contact.alias.clone())
     }
+}
+
+/// What stores did not take though they should, told once for each of them.
+pub(crate) fn tell_notices(storage: &Storage, ui: &Ui) {
+    let mut places: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    for Notice { place, error, .. } in storage.notices() {
+        let (count, _) = places.entry(place).or_insert_with(|| (0, error.to_string()));
+        *count += 1;
+    }
+    for (place, (count, error)) in places {
+        ui.warn(&format!(
+            "{count} contents are not in the store {place} yet: {error}; `galen content copy --pending` goes on"
+        ));
+    }
+}
+
+/// Sends new content of each category where the settings say.
+fn routed(galen: Galen, settings: &Settings, storage: &Storage) -> Result<Galen, CliError> {
+    let failed = |source| CliError::Storage { doing: "use the stores of [content]", source };
+    settings.places.routes().try_fold(galen, |galen, (category, names)| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let storage = storage.keeping_in(&names).map_err(failed)?;
+        Ok(galen.with_route(category.index(), storage))
+    })
 }
 
 /// `0x1234…abcd`.

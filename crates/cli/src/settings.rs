@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use galen_storage::Storage;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,7 +19,8 @@ use crate::{
     places::{Access, Place, Places, Source},
     profile::Profile,
     stores::{StoreUrl, Stores},
-    table,
+    table, transfers,
+    ui::Ui,
 };
 
 /// How long to wait for a node, a relay or a transaction.
@@ -262,6 +264,12 @@ impl Settings {
     /// How places that keep content are spoken to.
     pub(crate) fn access(&self) -> Access {
         Access { timeout: Some(self.timeout.value), allow_plain_http: self.allow_plain_http.value }
+    }
+
+    /// Opens the profile's stores; asks nothing of nodes yet.
+    pub(crate) async fn open_stores(&self, ui: &Ui) -> Result<Storage, CliError> {
+        let state = self.home.value.profile(&self.profile.value).content();
+        self.places.open(&self.access(), state, transfers::told_by(ui)).await
     }
 
     /// The profile's own file, which need not be there.

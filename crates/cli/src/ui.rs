@@ -241,6 +241,14 @@ impl Ui {
         bar
     }
 
+    /// The person stopped the program, perhaps while it asked something.
+    pub(crate) fn interrupted(&self) {
+        if !self.quiet {
+            // Not apart: whoever asks a question holds the bars still until it is answered.
+            eprintln!("\nInterrupted. Run the same command again: it goes on where it stopped.");
+        }
+    }
+
     /// An error with its causes and what to do; one JSON object with `--json`.
     pub(crate) fn error(&self, error: &CliError) {
         self.still();

@@ -2,6 +2,10 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[allow(dead_code, reason = "shared with the tests that need all of it")]
+#[path = "people/world.rs"]
+mod world;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -9,6 +13,7 @@ use std::{
 };
 
 use serde_json::Value;
+use world::{Person, World, at, items};
 
 const PROFILE: &str = r#"
 id = "0x2c7536e3605d9c16a7a3d7b1898e529396a65c23"
@@ -158,4 +163,184 @@ fn wrong_places_are_refused_with_what_to_do() {
         let (_, stdout, stderr) = machine.run(&["config", "show"]);
         assert!(!format!("{stdout}{stderr}").contains("hunter2"), "{stderr}");
     }
+}
+
+/// A hospital and its patient, who know each other.
+struct Pair {
+    world: World,
+    hospital: Person,
+    patient: Person,
+}
+
+impl Pair {
+    /// New content of both goes to the directory `a`.
+    fn meet() -> Self {
+        let world = World::start();
+        let store = format!("local:{}", world.path("a"));
+        let mut hospital = world.person("hospital", "organization", None);
+        hospital.store.clone_from(&store);
+        let (ledger, block) = world.found(&[hospital.id]);
+        let (ledger, block) = (format!("{ledger:#x}"), block.to_string());
+        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
+        hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
+        hospital.ok(&["init", "--network", "test"]);
+        let card = world.path("hospital.card");
+        hospital.ok(&["contact", "card", "--out", &card]);
+        let mut patient = world.person("patient", "patient", Some(&card));
+        patient.store = store;
+        patient.ok(&["init", "--from", &card, "--as", "hospital"]);
+        let (introduction, card) = (world.path("introduction"), world.path("patient.card"));
+        patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
+        patient.ok(&["contact", "card", "--out", &card]);
+        hospital.ok(&["contact", "add", &card, "--as", "anna"]);
+        hospital.ok(&["contact", "add", &introduction]);
+        Self { world, hospital, patient }
+    }
+
+    /// A store list of these directories.
+    fn list(&self, names: &[&str]) -> String {
+        names
+            .iter()
+            .map(|name| format!("local:{}", self.world.path(name)))
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+
+    /// Proposes a document of one record.
+    fn propose(&self, text: &str) -> Value {
+        let document = format!(
+            r#"{{"resourceType":"Bundle","type":"collection","entry":[{{"resource":{{
+            "resourceType":"Condition","id":"{text}","subject":{{"reference":"Patient/1"}},
+            "code":{{"text":"{text}"}}}}}}]}}"#
+        );
+        let file = self.world.write(&format!("{text}.json"), &document);
+        self.hospital.json(&["record", "propose", "--to", "anna", &file])
+    }
+
+    /// Where a directory keeps a content.
+    fn file(&self, store: &str, content: &str) -> PathBuf {
+        let digits = content.strip_prefix("swarm:").unwrap();
+        let found = walk(&self.world.file(store)).into_iter().find(|path| {
+            path.parent().unwrap().parent().unwrap().ends_with("swarm")
+                && path.to_string_lossy().replace('/', "").ends_with(digits)
+        });
+        found.unwrap_or_else(|| panic!("{content} is not in {store}"))
+    }
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// Code and object of a command.
+fn said(person: &Person, args: &[&str]) -> (i32, Value) {
+    let said = person.run(&[args, &["--json"]].concat());
+    let object = serde_json::from_str(&said.stdout);
+    (said.code, object.unwrap_or_else(|error| panic!("{error}: {} {}", said.stdout, said.stderr)))
+}
+
+fn presences(checked: &Value) -> Vec<(&str, &str)> {
+    let contents = items(checked, "/contents").iter();
+    contents
+        .flat_map(|content| items(content, "/places"))
+        .map(|place| (at(place, "/place"), at(place, "/presence")))
+        .collect()
+}
+
+#[test]
+fn copies_are_checked_repaired_copied_and_pruned() {
+    let mut pair = Pair::meet();
+    pair.hospital.store = pair.list(&["a", "b"]);
+    pair.propose("first");
+    pair.patient.ok(&["record", "accept", "--all"]);
+    let hospital = &pair.hospital;
+
+    let (code, checked) = said(hospital, &["content", "check", "--whole"]);
+    assert_eq!((code, presences(&checked)), (0, vec![("local", "whole"), ("local-2", "whole")]));
+    let content = at(&checked, "/contents/0/content").to_owned();
+    let record = at(&checked, "/contents/0/record").to_owned();
+    assert_eq!(at(&checked, "/contents/0/category"), "problems");
+
+    // A changed byte is found, told with a code of its own, and mended from the other copy.
+    let file = pair.file("a", &content);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[4_100] ^= 1;
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::write(&file, bytes).unwrap();
+    let (code, checked) = said(hospital, &["content", "check", "--whole", &record[..12]]);
+    assert_eq!((code, presences(&checked)), (5, vec![("local", "damaged"), ("local-2", "whole")]));
+    pair.patient.fails(5, "do not match", &["record", "show", &record, "--fhir"]);
+    let both = Person { store: pair.list(&["a", "b"]), ..pair.patient.clone() };
+    both.ok(&["record", "show", &record, "--fhir"]);
+    let (code, checked) = said(hospital, &["content", "check", "--whole", "--repair"]);
+    assert_eq!((code, checked["repaired"].as_u64()), (0, Some(1)), "{checked:#}");
+    pair.patient.ok(&["record", "show", &record, "--fhir"]);
+
+    // So is a missing one; a copy can also be asked for, of a content alone and without the chain.
+    fs::remove_file(pair.file("b", &content)).unwrap();
+    let (code, checked) = said(hospital, &["content", "check", &content]);
+    assert_eq!(
+        (code, presences(&checked)),
+        (3, vec![("local", "present"), ("local-2", "missing")])
+    );
+    let offline = Person { url: "http://127.0.0.1:1".to_owned(), ..hospital.clone() };
+    for state in ["copied", "there"] {
+        let (code, copied) = said(&offline, &["content", "copy", &content, "--to", "local-2"]);
+        assert_eq!((code, at(&copied, "/copies/0/state")), (0, state));
+    }
+    assert_eq!(said(hospital, &["content", "check"]).0, 0);
+    let listed = hospital.json(&["content", "list", "--place", "local-2"]);
+    let kept = items(&listed, "/copies").iter().filter(|copy| at(copy, "/swarm") == content);
+    assert_eq!((kept.count(), items(&listed, "/pending").len()), (1, 0), "{listed:#}");
+    hospital.fails(
+        2,
+        "there is no store nowhere",
+        &["content", "copy", &content, "--to", "nowhere"],
+    );
+
+    prune(&pair, &content);
+}
+
+/// What the patient rejected goes from both places, nothing else, and not unasked.
+fn prune(pair: &Pair, needed: &str) {
+    let hospital = &pair.hospital;
+    let empty = hospital.json(&["content", "prune"]);
+    assert!(items(&empty, "/contents").is_empty(), "{empty:#}");
+    pair.propose("second");
+    let inbox = pair.patient.json(&["record", "inbox"]);
+    let proposal = at(&inbox, "/proposals/0/id");
+    let (_, checked) = said(hospital, &["content", "check"]);
+    let waiting = items(&checked, "/contents").iter().find(|it| at(it, "/standing") == "waiting");
+    let rejected = at(waiting.unwrap(), "/content").to_owned();
+    pair.patient.ok(&["record", "reject", proposal]);
+
+    let mut unasked = hospital.command(&["content", "prune"]);
+    let args: Vec<_> =
+        unasked.get_args().filter(|arg| *arg != "--yes").map(ToOwned::to_owned).collect();
+    unasked = {
+        let mut again = Command::new(unasked.get_program());
+        again.args(args).stdin(Stdio::null());
+        again
+    };
+    let output = unasked.env("GALEN_TEST_SCRYPT_LOG_N", "4").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(8), "{stderr}");
+    assert!(stderr.contains(&rejected) && stderr.contains("needs an answer"), "{stderr}");
+    pair.file("a", &rejected);
+
+    let (code, pruned) = said(hospital, &["content", "prune"]);
+    let lines: Vec<_> = items(&pruned, "/contents")
+        .iter()
+        .map(|it| (at(it, "/content"), at(it, "/standing"), at(it, "/place"), at(it, "/state")))
+        .collect();
+    let released = |place| (rejected.as_str(), "rejected", place, "released");
+    assert_eq!((code, lines), (0, vec![released("local"), released("local-2")]));
+    for store in ["a", "b"] {
+        let digits = rejected.strip_prefix("swarm:").unwrap();
+        let files = walk(&pair.world.file(store));
+        assert!(!files.iter().any(|path| path.to_string_lossy().ends_with(&digits[2..])));
+        pair.file(store, needed);
+    }
+    assert!(items(&hospital.json(&["content", "prune"]), "/contents").is_empty());
 }

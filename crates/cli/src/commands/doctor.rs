@@ -1,5 +1,7 @@
 //! `galen doctor`: what is set, reachable, out of date or unsafe, and what to do about it.
 
+mod stores;
+
 use std::{path::Path, process::ExitCode};
 
 use alloy::providers::Provider;
@@ -110,6 +112,7 @@ async fn examine(globals: &Globals, ui: &Ui, report: &mut Report) {
     report.ok("profile", format!("{name}: {} {:#x}", profile.role, profile.id));
     files(&settings, report);
     backup(profile, report);
+    stores::examine(&settings, ui, report).await;
     let network = match settings.require_network() {
         Ok((name, network)) => {
             let id = network.id();

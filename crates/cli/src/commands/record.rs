@@ -15,6 +15,8 @@ mod summary;
 
 use std::process::ExitCode;
 
+pub(super) use self::journal::sealed_contents;
+
 use alloy_primitives::Address;
 use galen_chain::CosignPolicy;
 use galen_sdk::{Contact, Organization};
@@ -85,7 +87,7 @@ fn policy(
 }
 
 /// What the organization knows of a patient: from the introduction in the book.
-fn contact(
+pub(super) fn contact(
     session: &Session,
     organization: &Organization,
     patient: Address,

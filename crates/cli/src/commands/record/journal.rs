@@ -1,15 +1,16 @@
 //! The journal of an import: what was sealed, signed and proposed, so that it can be taken up again.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, OpenOptions, TryLockError},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read as _, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use alloy_primitives::Address;
 use galen_sdk::{Journal, JournalEntry};
-use galen_types::LedgerId;
+use galen_types::{ContentRef, LedgerId};
 
 use crate::{
     error::CliError,
@@ -73,6 +74,34 @@ impl Journal for JournalFile {
         self.file.write_all(&line)?;
         self.file.sync_data()
     }
+}
+
+/// Contents that imports of this profile have sealed; they may not be proposed yet.
+pub(in crate::commands) fn sealed_contents(
+    place: &ProfileDir,
+) -> Result<BTreeSet<ContentRef>, CliError> {
+    let folder = place.imports();
+    let failed = |source| CliError::Read { path: folder.display().to_string(), source };
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(source) => return Err(failed(source)),
+    };
+    let mut sealed = BTreeSet::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        let shown = || path.display().to_string();
+        let file = File::open(&path);
+        let file = file.map_err(|source| CliError::Read { path: shown(), source })?;
+        for line in BufReader::new(file.take(MAX_JOURNAL_LEN)).split(b'\n') {
+            let line = line.map_err(|source| CliError::Read { path: shown(), source })?;
+            // A torn last line was never acknowledged: nothing rests on what it names.
+            if let Ok(JournalEntry::Sealed { leaf, .. }) = serde_json::from_slice(&line) {
+                sealed.insert(leaf.content);
+            }
+        }
+    }
+    Ok(sealed)
 }
 
 fn read(mut file: &File, path: &Path) -> Result<Vec<JournalEntry>, CliError> {

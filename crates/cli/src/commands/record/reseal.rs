@@ -1,5 +1,7 @@
 //! `galen record reseal`.
 
+use std::collections::BTreeSet;
+
 use galen_types::{ContentRef, RecordId};
 use serde::Serialize;
 
@@ -9,7 +11,7 @@ use crate::{
     commands::shown::{Horizon, Landed, cannot, patient, sending, waiting},
     error::CliError,
     session::Session,
-    table::row,
+    table::{self, row},
     ui::Ui,
 };
 
@@ -25,6 +27,9 @@ struct Line {
     id: RecordId,
     before: ContentRef,
     after: ContentRef,
+    /// Stores that may still have the content from before; `galen content prune` asks them again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_at: Vec<String>,
 }
 
 pub(super) async fn run(args: &ResealArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
@@ -52,8 +57,16 @@ pub(super) async fn run(args: &ResealArgs, session: &Session, ui: &Ui) -> Result
         id: one.record,
         before: one.before,
         after: one.after,
+        left_at: one.left_at.clone(),
     };
     let answer = Answer { records: resealed.iter().map(line).collect(), sent: landed };
+    let left: BTreeSet<_> = answer.records.iter().flat_map(|line| &line.left_at).collect();
+    if !left.is_empty() {
+        ui.warn(&format!(
+            "content from before may still be in {}; `galen content prune` asks again",
+            table::list(left)
+        ));
+    }
     if ui.json() {
         return ui.object(&answer);
     }
