@@ -205,6 +205,12 @@ pub enum NodeFault {
     /// It refused, in its own words: cut and without control characters.
     #[error("it said: {0}")]
     Said(String),
+    /// A pinning service could not get the content.
+    #[error("it could not fetch the content; it must be able to reach the IPFS node")]
+    PinFailed,
+    /// A web server that knows no ranges, and content too long to fetch it whole for each part.
+    #[error("it sends only whole files, and this one is longer than {0} bytes")]
+    NoRanges(u64),
     /// It stored the bytes under another address than ours, so it changed them.
     #[error("it stored something else than what was sent")]
     OtherAddress,
@@ -223,7 +229,9 @@ impl NodeFault {
             | Self::TooLong(_)
             | Self::Malformed(_)
             | Self::Lost
-            | Self::Said(_) => ErrorKind::Unavailable,
+            | Self::Said(_)
+            | Self::PinFailed
+            | Self::NoRanges(_) => ErrorKind::Unavailable,
         }
     }
 }

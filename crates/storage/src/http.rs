@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause before a request is repeated, whatever the node wishes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How much of a node's words is shown, in bytes.
+const MAX_WORDS_LEN: usize = 160;
+
 /// How Galen speaks to storage nodes and services.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
@@ -239,6 +242,10 @@ impl Http {
             }
             let headers = response.headers().clone();
             let body = body(response, ask.limit, after).await?;
+            if says_no && !body.starts_with(b"{") {
+                // Not the node's own words, so a fault that may pass.
+                return Err(NodeFault::Status(status.as_u16()).into());
+            }
             Ok(Answer { node: endpoint.name.clone(), status, headers, body })
         };
         tokio::time::timeout(after, exchange)
@@ -318,6 +325,13 @@ impl Failure {
 fn wish(response: &Response) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?;
     value.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+/// Words of a node, fit to be shown: one short line of visible characters.
+pub(crate) fn inert(words: &str) -> String {
+    let visible = words.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' });
+    let line: String = visible.take(MAX_WORDS_LEN).collect();
+    line.trim().to_owned()
 }
 
 /// What the HTTP client says, without the URL.

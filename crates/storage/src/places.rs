@@ -1,17 +1,22 @@
 //! The places there are.
 
+mod dag;
+mod gateway;
+mod ipfs;
+mod kubo;
 mod local;
+mod pinning;
 mod swarm;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
+
+use self::{gateway::IpfsGateway, ipfs::IpfsPlace, pinning::PinningPlace, swarm::Swarm};
+use crate::{
+    HttpOptions, LocalStore, NodeOptions, PlaceKind, PlaceOptions, StorageError,
+    blocking::blocking, http::Http, place::Place,
+};
 
 pub(crate) use local::LocalPlace;
-use swarm::Swarm;
-
-use crate::{
-    HttpOptions, LocalStore, PlaceKind, PlaceOptions, StorageError, blocking::blocking,
-    place::Place,
-};
 
 /// A place, made and not asked anything yet.
 pub(crate) struct Built {
@@ -20,34 +25,68 @@ pub(crate) struct Built {
     pub(crate) local: Option<LocalStore>,
 }
 
-/// Makes a place by its settings. `built` are those that come before it, for a pinning service to fetch from.
+impl Built {
+    fn remote(place: impl Place + 'static) -> Self {
+        Self { place: Arc::new(place), local: None }
+    }
+}
+
+/// Makes the places of the settings, in their order.
 pub(crate) async fn build(
-    options: &PlaceOptions,
+    places: &[PlaceOptions],
     http: &HttpOptions,
-    _built: &[Built],
+) -> Result<Vec<Built>, StorageError> {
+    // A pinning service names the place that it fetches from, which may stand after it.
+    let mut ipfs = HashMap::new();
+    for PlaceOptions { name, kind } in places {
+        if let PlaceKind::Ipfs { node } = kind {
+            let place = IpfsPlace::new(name.clone(), speak(name, node, http)?);
+            ipfs.insert(name.as_str(), Arc::new(place));
+        }
+    }
+    let mut built = Vec::with_capacity(places.len());
+    for place in places {
+        built.push(build_one(place, http, &ipfs).await?);
+    }
+    Ok(built)
+}
+
+async fn build_one(
+    PlaceOptions { name, kind }: &PlaceOptions,
+    http: &HttpOptions,
+    ipfs: &HashMap<&str, Arc<IpfsPlace>>,
 ) -> Result<Built, StorageError> {
-    let name = options.name.clone();
-    match &options.kind {
+    let setting = |what| StorageError::Setting { place: name.clone(), what };
+    let find = |name: &str| ipfs.get(name).cloned();
+    Ok(match kind {
         PlaceKind::Local { directory } => {
             let directory = directory.clone();
             let local = blocking(move || LocalStore::open(directory)).await?;
-            let place = Arc::new(LocalPlace::new(name, local.clone()));
-            Ok(Built { place, local: Some(local) })
+            let place = Arc::new(LocalPlace::new(name.clone(), local.clone()));
+            Built { place, local: Some(local) }
         }
         PlaceKind::Swarm { node, batch } => {
-            let place = Arc::new(Swarm::nodes(&name, node, batch.as_deref(), http)?);
-            Ok(Built { place, local: None })
+            Built::remote(Swarm::nodes(name, node, batch.as_deref(), http)?)
         }
-        PlaceKind::SwarmGateway { node } => {
-            let place = Arc::new(Swarm::gateway(&name, node, http)?);
-            Ok(Built { place, local: None })
+        PlaceKind::SwarmGateway { node } => Built::remote(Swarm::gateway(name, node, http)?),
+        PlaceKind::Ipfs { .. } => {
+            let place = find(name).ok_or_else(|| setting("two places have this name"))?;
+            Built { place, local: None }
         }
-        PlaceKind::Ipfs { .. }
-        | PlaceKind::IpfsGateway { .. }
-        | PlaceKind::Folder { .. }
-        | PlaceKind::Pinning { .. } => {
-            let what = "this version of Galen knows local places only";
-            Err(StorageError::Setting { place: name, what })
+        PlaceKind::IpfsGateway { node } => {
+            Built::remote(IpfsGateway::new(name.clone(), speak(name, node, http)?))
         }
-    }
+        PlaceKind::Folder { .. } => {
+            return Err(setting("this version of Galen reads no folders of web servers"));
+        }
+        PlaceKind::Pinning { node, from } => {
+            let what = "what a pinning service fetches from must be the name of an IPFS place";
+            let from = find(from).ok_or_else(|| setting(what))?;
+            Built::remote(PinningPlace::new(name.clone(), speak(name, node, http)?, from))
+        }
+    })
+}
+
+fn speak(place: &str, node: &NodeOptions, http: &HttpOptions) -> Result<Http, StorageError> {
+    Http::new(place, &node.urls, node.token.clone(), http.clone())
 }

@@ -100,11 +100,7 @@ impl Storage {
     pub async fn connect(options: StorageOptions) -> Result<Self, StorageError> {
         let StorageOptions { directory, places, keep_in, http, progress } = options;
         check_names(&places)?;
-        let mut built: Vec<places::Built> = Vec::with_capacity(places.len());
-        for place in &places {
-            let next = places::build(place, &http, &built).await?;
-            built.push(next);
-        }
+        let built = places::build(&places, &http).await?;
         let sites: Vec<_> = places
             .iter()
             .zip(built)
