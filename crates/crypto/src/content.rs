@@ -50,6 +50,7 @@
 //!   commitment, that is, what author and patient signed.
 
 mod commitment;
+mod fingerprint;
 mod layout;
 mod open;
 mod range;

@@ -8,7 +8,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error,
-    content::{BLOCK_LEN, MAX_PAYLOAD_LEN, stream::read_full},
+    content::{
+        BLOCK_LEN, MAX_PAYLOAD_LEN,
+        fingerprint::{Fingerprint, Fingerprinter},
+        layout::preamble_len,
+        stream::read_full,
+    },
     primitives::Sha256Stream,
 };
 
@@ -54,13 +59,15 @@ pub struct Committed {
     pub sha256: B256,
     /// Length of the payload, in bytes.
     pub len: u64,
+    /// By which the second pass tells whether it reads the same payload.
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// Reads a payload to its end and commits to it: the first pass of sealing.
 ///
 /// # Errors
 ///
-/// [`Error::Read`] and [`Error::PayloadTooLong`].
+/// [`Error::Read`], [`Error::PayloadTooLong`], [`Error::Randomness`].
 pub fn commit(
     mut source: impl Read,
     salt: Salt,
@@ -68,22 +75,25 @@ pub fn commit(
 ) -> Result<Committed, Error> {
     let mut buffer = Zeroizing::new(vec![0; BLOCK_LEN]);
     let mut hash = Sha256Stream::new();
+    let mut fingerprint = Fingerprinter::new()?;
     let mut len = 0;
+    // What goes into the first block, and then what goes into each other one.
+    let mut room = BLOCK_LEN - preamble_len(media_type);
     loop {
-        let read = read_full(&mut source, &mut buffer)?;
+        let read = read_full(&mut source, &mut buffer[..room])?;
         hash.update(&buffer[..read]);
+        fingerprint.update(&buffer[..read]);
         len += read as u64;
         if len > MAX_PAYLOAD_LEN {
             return Err(Error::PayloadTooLong { len, max: MAX_PAYLOAD_LEN });
         }
-        if read < buffer.len() {
+        if read < room {
             let sha256 = B256::new(hash.finish());
-            return Ok(Committed {
-                commitment: commitment(salt, sha256, len, media_type),
-                sha256,
-                len,
-            });
+            let commitment = commitment(salt, sha256, len, media_type);
+            let fingerprint = fingerprint.finish(sha256);
+            return Ok(Committed { commitment, sha256, len, fingerprint });
         }
+        room = BLOCK_LEN;
     }
 }
 

@@ -74,7 +74,7 @@ impl Layout {
     }
 
     pub(crate) fn preamble_len(&self) -> u64 {
-        (PREAMBLE_HEAD + self.media_type.as_str().len()) as u64
+        preamble_len(&self.media_type) as u64
     }
 
     /// Preamble, payload and padding.
@@ -92,6 +92,11 @@ impl fmt::Debug for Layout {
         // The salt would let a guess of the payload be checked against the chain.
         write!(f, "Layout({}, {} bytes)", self.media_type, self.payload_len)
     }
+}
+
+/// Bytes before the payload in the plaintext of the first block.
+pub(crate) fn preamble_len(media_type: &MediaType) -> usize {
+    PREAMBLE_HEAD + media_type.as_str().len()
 }
 
 /// The Padmé length of `len`, at most 12 % more. `len` is at least 2 and far below 2^63.

@@ -13,6 +13,7 @@ use crate::{
     DataKey, Error, HEADER_LEN, Header, IdentityKey, OpenError, SegmentKey,
     content::{
         BLOCK_LEN, Committed, Layout, MediaType, SEALED_BLOCK_LEN, SealContext, commitment,
+        fingerprint::Fingerprinter,
         stream::{BlockCipher, read_full},
     },
     primitives::{Sha256Stream, TAG_LEN},
@@ -122,11 +123,12 @@ impl Opener {
     ///
     /// - [`Error::Open`]: for every cause in the bytes, a missing or spare byte too.
     /// - [`Error::Read`], [`Error::Write`]: the caller's source or sink failed.
+    /// - [`Error::Randomness`] if the operating system gives none.
     pub fn open_to(&self, mut source: impl Read, mut sink: impl Write) -> Result<Manifest, Error> {
         let mut this = Zeroizing::new(vec![0; SEALED_BLOCK_LEN]);
         // Grows once a second block is there; most records have one.
         let mut next = Zeroizing::new(Vec::new());
-        let mut unpacker = Unpacker::default();
+        let mut unpacker = Unpacker::new()?;
         let mut place = 0;
         let mut len = read_full(&mut source, &mut this)?;
         loop {
@@ -180,15 +182,20 @@ impl Opener {
 }
 
 /// Takes the payload out of the plaintext of blocks and checks everything around it.
-#[derive(Default)]
 struct Unpacker {
     layout: Option<Layout>,
     /// Plaintext bytes seen so far.
     seen: u64,
-    hash: Option<Sha256Stream>,
+    hash: Sha256Stream,
+    fingerprint: Fingerprinter,
 }
 
 impl Unpacker {
+    fn new() -> Result<Self, Error> {
+        let (hash, fingerprint) = (Sha256Stream::new(), Fingerprinter::new()?);
+        Ok(Self { layout: None, seen: 0, hash, fingerprint })
+    }
+
     /// The payload's part of the next block.
     fn unpack<'a>(&mut self, plaintext: &'a [u8]) -> Result<&'a [u8], OpenError> {
         if self.layout.is_none() {
@@ -209,20 +216,22 @@ impl Unpacker {
         if plaintext[within(payload_end)?..].iter().any(|byte| *byte != 0) {
             return Err(OpenError);
         }
-        self.hash.get_or_insert_with(Sha256Stream::new).update(payload);
+        self.hash.update(payload);
+        self.fingerprint.update(payload);
         Ok(payload)
     }
 
     /// After the last block.
     fn finish(self, context: &SealContext) -> Result<Manifest, OpenError> {
-        let (layout, hash) = self.layout.zip(self.hash).ok_or(OpenError)?;
-        let sha256 = B256::new(hash.finish());
+        let layout = self.layout.ok_or(OpenError)?;
+        let sha256 = B256::new(self.hash.finish());
         let (salt, len) = (layout.salt(), layout.payload_len());
         let found = commitment(salt, sha256, len, layout.media_type());
         if self.seen != layout.plaintext_len() || found != context.commitment {
             return Err(OpenError);
         }
-        let committed = Committed { commitment: found, sha256, len };
+        let fingerprint = self.fingerprint.finish(sha256);
+        let committed = Committed { commitment: found, sha256, len, fingerprint };
         Ok(Manifest { media_type: layout.media_type().clone(), salt, committed })
     }
 }

@@ -10,10 +10,10 @@ use crate::{
     DataKey, Error, Header, IdentityPublic, SegmentPublic,
     content::{
         BLOCK_LEN, Committed, Layout, MediaType, SEALED_BLOCK_LEN, SealContext, commit, commitment,
+        fingerprint::{Fingerprint, Fingerprinter},
         stream::{BlockCipher, read_full},
     },
     header::Wraps,
-    primitives::Sha256Stream,
 };
 
 /// What to seal content with: its place, its kind and its recipients.
@@ -51,7 +51,7 @@ pub fn seal(
     mut source: impl Read,
     mut sink: impl Write,
 ) -> Result<u64, Error> {
-    let Committed { sha256, len, .. } = *committed;
+    let Committed { sha256, len, fingerprint, .. } = *committed;
     if commitment(request.salt, sha256, len, request.media_type) != committed.commitment {
         return Err(Error::SourceChanged);
     }
@@ -59,7 +59,7 @@ pub fn seal(
     let (header, cipher) = start(request, committed)?;
     sink.write_all(&header.to_bytes()).map_err(Error::Write)?;
 
-    let mut plaintext = PlaintextReader::new(&layout, &mut source);
+    let mut plaintext = PlaintextReader::new(&layout, &mut source)?;
     let mut buffer = Zeroizing::new(vec![0; SEALED_BLOCK_LEN]);
     let mut left = layout.plaintext_len();
     let mut place = 0;
@@ -73,7 +73,7 @@ pub fn seal(
         sink.write_all(&buffer[..len + tag.len()]).map_err(Error::Write)?;
         place += 1;
     }
-    plaintext.finish(sha256)?;
+    plaintext.finish(sha256, fingerprint)?;
     Ok(layout.sealed_len())
 }
 
@@ -111,24 +111,24 @@ fn block_len(left: u64) -> usize {
     usize::try_from(left).map_or(BLOCK_LEN, |left| left.min(BLOCK_LEN))
 }
 
-/// Preamble, payload and padding as one stream. Hashes the payload on the way.
+/// Preamble, payload and padding as one stream. Takes the payload's fingerprint on the way.
 struct PlaintextReader<'a, R> {
     preamble: Zeroizing<Vec<u8>>,
     preamble_done: usize,
     source: &'a mut R,
     payload_left: u64,
-    hash: Sha256Stream,
+    fingerprint: Fingerprinter,
 }
 
 impl<'a, R: Read> PlaintextReader<'a, R> {
-    fn new(layout: &Layout, source: &'a mut R) -> Self {
-        Self {
+    fn new(layout: &Layout, source: &'a mut R) -> Result<Self, Error> {
+        Ok(Self {
             preamble: layout.preamble(),
             preamble_done: 0,
             source,
             payload_left: layout.payload_len(),
-            hash: Sha256Stream::new(),
-        }
+            fingerprint: Fingerprinter::new()?,
+        })
     }
 
     /// The next bytes of the stream.
@@ -144,15 +144,16 @@ impl<'a, R: Read> PlaintextReader<'a, R> {
         if read_full(self.source, payload)? < payload.len() {
             return Err(Error::SourceChanged);
         }
-        self.hash.update(payload);
+        self.fingerprint.update(payload);
         self.payload_left -= payload.len() as u64;
         padding.fill(0);
         Ok(())
     }
 
     /// The source must have ended and must have been what was committed to.
-    fn finish(self, sha256: B256) -> Result<(), Error> {
+    fn finish(self, sha256: B256, expected: Fingerprint) -> Result<(), Error> {
         let ended = read_full(self.source, &mut [0])? == 0;
-        if ended && self.hash.finish() == sha256.0 { Ok(()) } else { Err(Error::SourceChanged) }
+        let same = ended && self.fingerprint.finish(sha256) == expected;
+        if same { Ok(()) } else { Err(Error::SourceChanged) }
     }
 }

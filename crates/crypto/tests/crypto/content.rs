@@ -154,6 +154,48 @@ fn resealing_keeps_the_commitment_and_changes_every_byte_string() {
     assert_ne!(first[4096..4112], second[4096..4112]);
 }
 
+/// Whatever changes between the two passes, wherever it lies, and however the source deals it out.
+#[test]
+fn a_payload_that_changes_between_the_passes_is_not_sealed() {
+    let request = FIXTURE.request();
+    // The payload's part of the first block, and two more parts.
+    let first = BLOCK_LEN - PREAMBLE_LEN;
+    let honest = payload(first + 2 * BLOCK_LEN);
+    let committed = commit(honest.as_slice(), request.salt, request.media_type).unwrap();
+    let sealing = |source: &[u8]| seal(&request, &committed, source, io::sink());
+    sealing(&honest).unwrap();
+    seal(&request, &committed, Bytewise(&honest), io::sink()).unwrap();
+    let committed_bytewise = commit(Bytewise(&honest), request.salt, request.media_type).unwrap();
+    assert_eq!(committed_bytewise, committed);
+
+    let (end, second) = (honest.len(), first + BLOCK_LEN);
+    let mut changed = Vec::new();
+    for at in [0, 1, first - 1, first, first + 1, second - 1, second, end - 1] {
+        for bit in 0..8 {
+            changed.push(honest.clone());
+            changed.last_mut().unwrap()[at] ^= 1 << bit;
+        }
+    }
+    let swapped = [&honest[..first], &honest[second..], &honest[first..second]].concat();
+    let moved = [&honest[1..], &honest[..1]].concat();
+    let longer = [&honest[..], &[0]].concat();
+    changed.extend([swapped, moved, longer, honest[..end - 1].to_vec(), honest[..first].to_vec()]);
+    changed.push(vec![0; end]);
+    for source in changed {
+        assert!(matches!(sealing(&source), Err(Error::SourceChanged)));
+    }
+}
+
+/// A source that gives one byte at a time.
+struct Bytewise<'a>(&'a [u8]);
+
+impl Read for Bytewise<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = buffer.len().min(1);
+        self.0.read(&mut buffer[..len])
+    }
+}
+
 #[test]
 fn callers_mistakes_are_named() {
     let request = FIXTURE.request();

@@ -31,7 +31,7 @@ use p3_symmetric::CryptographicHasher;
 use sha3::{Digest, Keccak256};
 
 /// Bytes of the content that is sealed and addressed.
-const LEN: usize = 1 << 20;
+const LEN: usize = 4 << 20;
 /// Bytes of the content that is sealed anew.
 const RESEAL_LEN: usize = 64 << 20;
 const DEFAULT_ROUNDS: usize = 30;
