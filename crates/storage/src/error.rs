@@ -71,6 +71,9 @@ pub enum StorageError {
         /// The content.
         at: ContentRef,
     },
+    /// The bytes are a node of an IPFS tree, whose address is that of the content below it. Nothing was kept.
+    #[error("the content is a node of an IPFS tree, and has no address of its own there")]
+    ReadsAsNode,
     /// The content is longer than the store or the caller allows.
     #[error("content is longer than the limit of {limit} bytes")]
     TooLong {
@@ -122,6 +125,7 @@ impl StorageError {
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Integrity(_) => ErrorKind::Integrity,
             Self::Unsupported(_)
+            | Self::ReadsAsNode
             | Self::TooLong { .. }
             | Self::OutOfRange { .. }
             | Self::NotAStore(_)

@@ -43,6 +43,34 @@ pub const fn root(digest: B256, len: u64) -> Cid {
     if len > LEAF_LEN as u64 { Cid::dag_pb(digest) } else { Cid::raw(digest) }
 }
 
+/// Announces the blocks above leaves with these digests over content of `len` bytes, children before
+/// parents, and returns the digest of the root. A lone leaf is the root, and nothing is announced.
+///
+/// # Errors
+///
+/// Whatever `sink` returns.
+pub(crate) fn parents<E>(
+    len: u64,
+    leaves: &[B256],
+    sink: &mut impl FnMut(Block<'_>) -> Result<(), E>,
+) -> Result<B256, E> {
+    let mut hasher = IpfsHasher::new();
+    let mut left = len;
+    let mut above = |block: Block<'_>| if block.level > 0 { sink(block) } else { Ok(()) };
+    for &leaf in leaves {
+        let span = left.min(LEAF_LEN as u64);
+        left -= span;
+        hasher.add(0, leaf, span, None, &mut above)?;
+    }
+    hasher.finalize_with(&mut above).map(|at| at.digest)
+}
+
+/// The digest of the root over content of `len` bytes with these leaves.
+pub(crate) fn root_of_leaves(len: u64, leaves: &[B256]) -> B256 {
+    let Ok(root) = parents(len, leaves, &mut ignore);
+    root
+}
+
 /// The two CIDs that a digest can stand for while the length of the content is unknown.
 pub const fn candidates(digest: B256) -> [Cid; 2] {
     [Cid::raw(digest), Cid::dag_pb(digest)]

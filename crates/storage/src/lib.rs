@@ -16,7 +16,6 @@ mod http;
 pub mod ipfs;
 mod local;
 mod options;
-#[allow(dead_code, reason = "the writer of the local store comes next")]
 mod parallel;
 #[allow(dead_code, reason = "the places that implement it come next")]
 mod place;

@@ -1,28 +1,37 @@
-//! A directory of content, addressed as Swarm would.
+//! A directory of content, addressed as Swarm and as IPFS would.
 //!
 //! | path in the store | content |
 //! |---|---|
-//! | `galen-store` | `galen store 1` and a newline: what this directory is, and its version |
+//! | `galen-store` | `galen store 2` and a newline: what this directory is, and its version |
 //! | `lock` | empty; locked while a process opens the store or begins a file in `tmp` |
 //! | `tmp/` | unfinished files, each locked by the process that writes it |
-//! | `swarm/<2 hex digits>/<64 hex digits>` | one content under its address, in lowercase |
+//! | `swarm/<2 hex digits>/<64 hex digits>` | one content under its Swarm address, in lowercase |
+//! | `ipfs/<2 hex digits>/<64 hex digits>` | the name of one content under the digest of its CID: the 64 hex digits of its Swarm address and a newline |
 //!
 //! A content file holds, one after the other:
 //!
 //! 1. the content;
-//! 2. the addresses of the nodes of its tree, 32 bytes each, without the root: all leaves, then all nodes
-//!    of the level above them, and so on; a lone last node that moves up stands on every level it
-//!    reaches; content of at most 4,096 bytes is its own root, and has none;
-//! 3. the length of the content, 8 bytes in little endian.
+//! 2. the addresses of the nodes of its Swarm tree, 32 bytes each, without the root: all leaves, then all
+//!    nodes of the level above them, and so on; a lone last node that moves up stands on every level
+//!    it reaches; content of at most 4,096 bytes is its own root, and has none;
+//! 3. the digests of the leaves of its IPFS tree, 32 bytes each, at least one;
+//! 4. the length of the content, 8 bytes in little endian.
 //!
-//! So a range is read by hashing only the chunks that it touches and the groups of addresses above
-//! them (see [`ContentReader`]), and one rename makes content, tree and length visible together.
+//! So a range is read by hashing only the leaves that it touches and the groups of addresses above
+//! them (see [`ContentReader`]), and one rename makes content, trees and length visible together.
 //!
-//! A file appears under its address only when it is complete and synced. A crash at any moment leaves
-//! at most files in `tmp`, which the next [`LocalStore::open`] removes once no living process holds
-//! them. Directories have mode 0700, files 0600.
+//! A file appears under its Swarm address only when it is complete and synced, and its name after it. A
+//! crash at any moment leaves at most files in `tmp`, which the next [`LocalStore::open`] removes once no
+//! living process holds them, and content without its name, which keeping it again gives it. A name is trusted
+//! with nothing: content that is read through it is verified by the IPFS tree. Directories have mode
+//! 0700, files 0600.
+//!
+//! Version 1 had neither names nor part 3. Its files are read by their Swarm addresses; keeping the content
+//! again makes them whole. [`LocalStore::open`] makes a store of version 1 one of version 2.
 
+mod file;
 pub(crate) mod files;
+mod names;
 mod reader;
 mod writer;
 
@@ -34,12 +43,13 @@ use std::{
     time::Duration,
 };
 
-use alloy_primitives::hex;
+use alloy_primitives::B256;
 use galen_types::{ContentRef, Store};
 
 pub use reader::ContentReader;
 
-use crate::StorageError;
+use self::file::ContentFile;
+use crate::{Addresser, Addresses, StorageError, reader::unwrap_io};
 
 /// Longest content that a store takes, in bytes: 64 GiB, more than any imaging study.
 pub const MAX_CONTENT_LEN: u64 = 1 << 36;
@@ -48,11 +58,13 @@ pub const MAX_CONTENT_LEN: u64 = 1 << 36;
 pub const MAX_RANGE_LEN: u64 = 64 << 20;
 
 const MARKER: &str = "galen-store";
-const MARKER_TEXT: &str = "galen store 1\n";
+const MARKER_TEXT: &str = "galen store 2\n";
+const MARKER_TEXT_V1: &str = "galen store 1\n";
 const NEW_MARKER: &str = "galen-store.new";
 const LOCK: &str = "lock";
 const TMP: &str = "tmp";
 const SWARM: &str = "swarm";
+const IPFS: &str = "ipfs";
 const SHARDS: u16 = 256;
 
 /// A directory of content. Several threads and processes may use one directory at once.
@@ -75,32 +87,35 @@ impl LocalStore {
         let root = std::path::absolute(root).map_err(StorageError::io("find its directory"))?;
         files::create_dir_all(&root).map_err(StorageError::io("make its directory"))?;
         let store = Self { root };
-        if !store.has_marker()? {
+        if store.version()?.is_none() {
             store.refuse_other_files()?;
         }
         let _exclusive = store.lock_exclusive().map_err(StorageError::io("be locked"))?;
         store.lay_out()?;
-        if !store.has_marker()? {
+        if store.version()? != Some(Version::Current) {
             store.write_marker().map_err(StorageError::io("write its version"))?;
         }
         store.remove_unfinished().map_err(StorageError::io("remove unfinished files"))?;
         Ok(store)
     }
 
-    /// Keeps the content and returns its address. When this returns, the content survives a crash of
-    /// the process and of the machine.
+    /// Keeps the content and returns its addresses. When this returns, the content survives a crash of
+    /// the process and of the machine, under both of them.
     ///
     /// Needs constant memory. Keeping the same content again is safe, also at the same time, and heals
-    /// a file that was damaged.
+    /// a file or a name that was damaged.
     ///
     /// # Errors
     ///
     /// - [`StorageError::Source`]: `content` failed.
     /// - [`StorageError::TooLong`]: `content` has more than [`MAX_CONTENT_LEN`] bytes.
+    /// - [`StorageError::ReadsAsNode`]: `content` has no IPFS address, see
+    ///   [`reads_as_root`](crate::ipfs::reads_as_root).
     /// - [`StorageError::Full`], [`StorageError::Io`]: the file system refused.
     ///
-    /// After any of them the store holds what it held before.
-    pub fn put(&self, content: impl Read) -> Result<ContentRef, StorageError> {
+    /// After any of them the store holds what it held before; or, if it could not write the name, the
+    /// content under its Swarm address as well.
+    pub fn put(&self, content: impl Read) -> Result<Addresses, StorageError> {
         self.put_limited(content, MAX_CONTENT_LEN)
     }
 
@@ -109,10 +124,14 @@ impl LocalStore {
     /// # Errors
     ///
     /// Those of [`put`](Self::put); [`StorageError::TooLong`] already beyond `limit`.
-    pub fn put_limited(&self, content: impl Read, limit: u64) -> Result<ContentRef, StorageError> {
+    pub fn put_limited(&self, content: impl Read, limit: u64) -> Result<Addresses, StorageError> {
         let temp = self.new_temp().map_err(StorageError::io("begin a file"))?;
         let written = writer::write(content, limit.min(MAX_CONTENT_LEN), temp, &self.path(TMP))?;
-        writer::publish(written, &|at| self.file_of(at))
+        let addresses = written.addresses;
+        writer::publish(written, &self.file_of(&addresses.swarm))?;
+        let name = self.name_of(&addresses.ipfs);
+        names::write(&name, addresses.swarm, &addresses.of(Store::Ipfs), || self.new_temp())?;
+        Ok(addresses)
     }
 
     /// Opens content for reading. Its length is verified here, every byte before it is handed out.
@@ -121,10 +140,35 @@ impl LocalStore {
     ///
     /// - [`StorageError::NotFound`]: there is no such content.
     /// - [`StorageError::Integrity`]: the file is not that of the address.
-    /// - [`StorageError::Unsupported`]: the address is not a Swarm address.
     /// - [`StorageError::Io`]: the file system refused.
     pub fn reader(&self, at: &ContentRef) -> Result<ContentReader, StorageError> {
-        ContentReader::open(&self.file_of(at)?, at)
+        let swarm = self.swarm_of(at)?.ok_or(StorageError::NotFound(*at))?;
+        ContentReader::open(&self.file_of(&swarm), at)
+    }
+
+    /// Both addresses and the length of content.
+    ///
+    /// The one that was asked for and the length are verified as by [`reader`](Self::reader). The other
+    /// address is the one noted when the content was kept, if the tree in the file and the name agree on
+    /// it; else it is computed, which reads and verifies the whole content.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reader`](Self::reader).
+    pub fn addresses(&self, at: &ContentRef) -> Result<Addresses, StorageError> {
+        let mut reader = self.reader(at)?;
+        if let Some(addresses) = self.noted(at, reader.content_len()) {
+            return Ok(addresses);
+        }
+        let mut addresser = Addresser::new();
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            match reader.read(&mut piece) {
+                Ok(0) => return Ok(addresser.finalize()),
+                Ok(read) => addresser.update(&piece[..read]),
+                Err(error) => return Err(unwrap_io(error)),
+            }
+        }
     }
 
     /// The whole content, verified.
@@ -141,7 +185,7 @@ impl LocalStore {
         reader.range(0..reader.content_len())
     }
 
-    /// Some bytes of the content, verified by hashing only the chunks that they touch.
+    /// Some bytes of the content, verified by hashing only the leaves that they touch.
     ///
     /// # Errors
     ///
@@ -167,40 +211,52 @@ impl LocalStore {
     ///
     /// # Errors
     ///
-    /// [`StorageError::Unsupported`] and [`StorageError::Io`].
+    /// [`StorageError::Io`]; [`StorageError::Integrity`] if a name is damaged.
     pub fn contains(&self, at: &ContentRef) -> Result<bool, StorageError> {
-        self.file_of(at)?.try_exists().map_err(StorageError::io("look for content"))
+        let Some(swarm) = self.swarm_of(at)? else { return Ok(false) };
+        self.file_of(&swarm).try_exists().map_err(StorageError::io("look for content"))
     }
 
-    /// Removes the content for good; `false` if there was none. Who has it open can read on.
+    /// Removes the content for good, under both addresses; `false` if there was none. Who has it open can
+    /// read on.
     ///
     /// # Errors
     ///
-    /// [`StorageError::Unsupported`] and [`StorageError::Io`].
+    /// [`StorageError::Io`]; by an IPFS address also [`StorageError::Integrity`], if what lies there is
+    /// not that of the address: nothing is removed then. A damaged file can be removed by its Swarm address.
     pub fn remove(&self, at: &ContentRef) -> Result<bool, StorageError> {
-        let file = self.file_of(at)?;
-        let removed = match fs::remove_file(&file) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(StorageError::io("remove content")(error)),
+        let Some(swarm) = self.swarm_of(at)? else { return Ok(false) };
+        let ipfs = match at.store {
+            Store::Swarm => self.noted_ipfs(&swarm),
+            Store::Ipfs => match self.reader(at) {
+                Ok(_) | Err(StorageError::NotFound(_)) => Some(at.digest),
+                Err(error) => return Err(error),
+            },
         };
-        files::sync_parent(&file).map_err(StorageError::io("make a removal durable"))?;
-        Ok(removed)
+        // The name goes first: a crash in between leaves content without its name, not a name without content.
+        if let Some(ipfs) = ipfs {
+            names::remove(&self.name_of(&ipfs))?;
+        }
+        names::remove(&self.file_of(&swarm))
     }
 
-    /// The addresses of all content, in no order. What is kept or removed meanwhile may be missing.
+    /// The Swarm addresses of all content, in no order. What is kept or removed meanwhile may be missing.
     pub fn list(&self) -> Contents {
         Contents { swarm: self.path(SWARM), next_shard: 0, shard: None }
     }
 
     /// Whether the directory is there and still a store of this version.
     pub(crate) fn check_version(&self) -> Result<(), StorageError> {
-        if self.has_marker()? { Ok(()) } else { Err(StorageError::NotAStore(self.root.clone())) }
+        match self.version()? {
+            Some(_) => Ok(()),
+            None => Err(StorageError::NotAStore(self.root.clone())),
+        }
     }
 
     /// How long ago content was kept; `None` if there is none, or the clock was set back.
     pub(crate) fn age(&self, at: &ContentRef) -> Result<Option<Duration>, StorageError> {
-        match fs::metadata(self.file_of(at)?).and_then(|metadata| metadata.modified()) {
+        let Some(swarm) = self.swarm_of(at)? else { return Ok(None) };
+        match fs::metadata(self.file_of(&swarm)).and_then(|metadata| metadata.modified()) {
             Ok(modified) => Ok(modified.elapsed().ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StorageError::io("look for content")(error)),
@@ -216,19 +272,46 @@ impl LocalStore {
         self.root.join(name)
     }
 
-    fn file_of(&self, at: &ContentRef) -> Result<PathBuf, StorageError> {
-        if at.store != Store::Swarm {
-            return Err(StorageError::Unsupported(*at));
-        }
-        let name = hex::encode(at.digest);
-        Ok(self.path(SWARM).join(&name[..2]).join(name))
+    fn file_of(&self, swarm: &B256) -> PathBuf {
+        names::sharded(&self.path(SWARM), swarm)
     }
 
-    fn has_marker(&self) -> Result<bool, StorageError> {
+    fn name_of(&self, ipfs: &B256) -> PathBuf {
+        names::sharded(&self.path(IPFS), ipfs)
+    }
+
+    /// The Swarm address under which the file lies; not verified. `None` if there is no such name.
+    fn swarm_of(&self, at: &ContentRef) -> Result<Option<B256>, StorageError> {
+        match at.store {
+            Store::Swarm => Ok(Some(at.digest)),
+            Store::Ipfs => names::read(&self.name_of(&at.digest), at),
+        }
+    }
+
+    /// The addresses as noted when content was kept, if all that is noted agrees.
+    fn noted(&self, at: &ContentRef, len: u64) -> Option<Addresses> {
+        let swarm = self.swarm_of(at).ok()??;
+        let ipfs = self.noted_ipfs(&swarm)?;
+        let addresses = Addresses { swarm, ipfs, len };
+        let is_sound = addresses.include(at) && self.reader(&addresses.of(Store::Swarm)).is_ok();
+        is_sound.then_some(addresses)
+    }
+
+    /// The IPFS address that a content file gives, if a name says the same.
+    fn noted_ipfs(&self, swarm: &B256) -> Option<B256> {
+        let at = ContentRef::swarm(*swarm);
+        let ipfs = ContentFile::open(&self.file_of(swarm), &at).ok()?.ipfs_root().ok()??;
+        let named = self.swarm_of(&ContentRef::ipfs(ipfs)).ok()??;
+        (named == *swarm).then_some(ipfs)
+    }
+
+    /// `None` if there is no marker.
+    fn version(&self) -> Result<Option<Version>, StorageError> {
         match fs::read(self.path(MARKER)) {
-            Ok(text) if text == MARKER_TEXT.as_bytes() => Ok(true),
+            Ok(text) if text == MARKER_TEXT.as_bytes() => Ok(Some(Version::Current)),
+            Ok(text) if text == MARKER_TEXT_V1.as_bytes() => Ok(Some(Version::One)),
             Ok(_) => Err(StorageError::UnknownVersion(self.root.clone())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StorageError::io("read its version")(error)),
         }
     }
@@ -239,7 +322,7 @@ impl LocalStore {
         let names = fs::read_dir(&self.root).and_then(|entries| {
             entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()
         });
-        let ours = [MARKER, NEW_MARKER, LOCK, TMP, SWARM];
+        let ours = [MARKER, NEW_MARKER, LOCK, TMP, SWARM, IPFS];
         if names.map_err(read)?.iter().all(|name| ours.iter().any(|our| name == our)) {
             Ok(())
         } else {
@@ -251,12 +334,13 @@ impl LocalStore {
     fn lay_out(&self) -> Result<(), StorageError> {
         let lay_out = || {
             files::create_dir(&self.path(TMP))?;
-            let swarm = self.path(SWARM);
-            files::create_dir(&swarm)?;
-            for shard in 0..SHARDS {
-                files::create_dir(&swarm.join(format!("{shard:02x}")))?;
+            for dir in [self.path(SWARM), self.path(IPFS)] {
+                files::create_dir(&dir)?;
+                for shard in 0..SHARDS {
+                    files::create_dir(&dir.join(format!("{shard:02x}")))?;
+                }
+                files::sync_dir(&dir)?;
             }
-            files::sync_dir(&swarm)?;
             files::sync_dir(&self.root)
         };
         lay_out().map_err(StorageError::io("make its directories"))
@@ -305,6 +389,13 @@ impl LocalStore {
         }
         Ok(())
     }
+}
+
+/// What a marker says.
+#[derive(PartialEq, Eq)]
+enum Version {
+    One,
+    Current,
 }
 
 /// The addresses in a store, see [`LocalStore::list`].

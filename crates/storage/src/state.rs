@@ -20,7 +20,7 @@ pub use copies::KeptCopy;
 pub use uploads::Pending;
 pub(crate) use uploads::{Claim, UploadMarks, Uploads};
 
-use crate::{Addresses, LocalStore, StorageError, local::files, storage::addresses_in};
+use crate::{Addresses, LocalStore, StorageError, local::files};
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -53,7 +53,7 @@ impl State {
             let at = at?;
             let is_old = self.staged.age(&at)?.is_some_and(|age| age > STAGED_GRACE);
             if is_old && !self.uploads.wait_for(&at.digest)? {
-                idle.push(addresses_in(&self.staged, &at)?);
+                idle.push(self.staged.addresses(&at)?);
             }
         }
         Ok(idle)

@@ -23,8 +23,8 @@ pub use site::PlaceInfo;
 pub(crate) use site::{Candidate, Site};
 
 use crate::{
-    Addresser, Addresses, KeptCopy, LocalStore, Pending, PlaceKind, PlaceOptions, Progress,
-    StorageError, StorageOptions, blocking::blocking, places, state::State,
+    Addresses, KeptCopy, LocalStore, Pending, PlaceKind, PlaceOptions, Progress, StorageError,
+    StorageOptions, blocking::blocking, places, state::State,
 };
 
 /// Longest name of a place, in bytes.
@@ -180,7 +180,7 @@ impl Storage {
         content: impl Read + Send + 'static,
     ) -> Result<Addresses, StorageError> {
         let store = self.stage_store()?.clone();
-        blocking(move || put_addressed(&store, content)).await
+        blocking(move || store.put(content)).await
     }
 
     /// [`stage`](Self::stage) for content that is in memory.
@@ -290,7 +290,7 @@ impl Shared {
             return Ok(Some(addresses));
         }
         // A damaged file tells nothing; the content may be whole elsewhere.
-        Ok(self.local_stores().find_map(|store| addresses_in(store, at).ok()))
+        Ok(self.local_stores().find_map(|store| store.addresses(at).ok()))
     }
 
     /// Every directory on this machine that content may lie in, places first.
@@ -316,35 +316,4 @@ fn check_names(places: &[PlaceOptions]) -> Result<(), StorageError> {
         }
     }
     Ok(())
-}
-
-/// Keeps content and computes both addresses on the way.
-pub(crate) fn put_addressed(
-    store: &LocalStore,
-    content: impl Read,
-) -> Result<Addresses, StorageError> {
-    let mut addressed = Addressed { content, addresser: Addresser::new() };
-    store.put(&mut addressed)?;
-    Ok(addressed.addresser.finalize())
-}
-
-/// Both addresses of content in a local store.
-pub(crate) fn addresses_in(store: &LocalStore, at: &ContentRef) -> Result<Addresses, StorageError> {
-    let mut addressed = Addressed { content: store.reader(at)?, addresser: Addresser::new() };
-    let copied = std::io::copy(&mut addressed, &mut std::io::sink());
-    copied.map_err(crate::reader::unwrap_io)?;
-    Ok(addressed.addresser.finalize())
-}
-
-struct Addressed<R> {
-    content: R,
-    addresser: Addresser,
-}
-
-impl<R: Read> Read for Addressed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.content.read(buffer)?;
-        self.addresser.update(&buffer[..read]);
-        Ok(read)
-    }
 }

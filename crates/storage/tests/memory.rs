@@ -10,7 +10,8 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
 };
 
-use galen_storage::Storage;
+use galen_storage::{LocalStore, Storage};
+use galen_types::Store;
 
 const LEN: u64 = 32 << 20;
 const MAX_GROWTH: u64 = 8 << 20;
@@ -58,6 +59,19 @@ async fn long_content_needs_constant_memory() {
     assert_eq!(pattern.limit(), 0, "all was read");
     reader.seek(SeekFrom::Start(LEN - 10)).unwrap();
     assert_eq!(reader.read(&mut got).unwrap(), 10);
+
+    // By the other address as well.
+    let store = LocalStore::open(dir.path()).unwrap();
+    let addresses = store.addresses(&at).unwrap();
+    let mut reader = store.reader(&addresses.of(Store::Ipfs)).unwrap();
+    let mut read = 0;
+    let mut pattern = Pattern(0);
+    while read < LEN {
+        let filled = reader.read(&mut got).unwrap();
+        pattern.read_exact(&mut expected[..filled]).unwrap();
+        assert_eq!(got[..filled], expected[..filled]);
+        read += filled as u64;
+    }
 
     let growth = peak() - before;
     assert!(growth < MAX_GROWTH, "{growth} bytes more at the peak");

@@ -11,12 +11,17 @@ use std::{
 };
 
 use alloy_primitives::{B256, hex};
-use galen_storage::{LocalStore, MAX_RANGE_LEN, Storage, StorageError, swarm::SwarmHasher};
+use galen_storage::{
+    Addresser, Addresses, LocalStore, MAX_RANGE_LEN, Storage, StorageError,
+    ipfs::{self, IpfsHasher},
+    swarm::SwarmHasher,
+};
 use galen_types::{ContentRef, ErrorKind, Store};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 const CHUNK: usize = 4096;
+const LEAF: usize = 1 << 20;
 
 fn content(len: usize) -> Vec<u8> {
     let mut state = len as u64 + 1;
@@ -34,9 +39,15 @@ fn new_store() -> (TempDir, LocalStore) {
     (dir, store)
 }
 
+/// Keeps content and returns its Swarm address.
+fn keep(store: &LocalStore, content: impl Read) -> ContentRef {
+    store.put(content).unwrap().of(Store::Swarm)
+}
+
 fn file_of(dir: &Path, at: &ContentRef) -> PathBuf {
     let name = hex::encode(at.digest);
-    dir.join("store/swarm").join(&name[..2]).join(name)
+    let kind = if at.store == Store::Swarm { "store/swarm" } else { "store/ipfs" };
+    dir.join(kind).join(&name[..2]).join(name)
 }
 
 fn unfinished(dir: &Path) -> usize {
@@ -80,16 +91,155 @@ async fn storage_keeps_its_contract() {
     }
 }
 
-#[tokio::test]
-async fn storage_refuses_addresses_of_another_kind() {
-    let dir = tempfile::tempdir().unwrap();
-    let storage = Storage::local(dir.path()).await.unwrap();
-    let at = ContentRef { store: Store::Ipfs, digest: B256::repeat_byte(7) };
-    let error = storage.get(&at, 10).await.unwrap_err();
-    assert!(matches!(error, StorageError::Unsupported(_)));
-    assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(storage.contains(&at).await.is_err());
-    assert!(storage.remove(&at).await.is_err());
+/// One content, two addresses: whichever is asked for.
+#[test]
+fn content_is_found_by_either_address() {
+    for len in [0, 1, CHUNK + 1, LEAF - 1, LEAF, LEAF + 1, 3 * LEAF + 5] {
+        let (dir, store) = new_store();
+        let content = content(len);
+        let kept = store.put(content.as_slice()).unwrap();
+        assert_eq!(kept, Addresser::digest(&content));
+        let both = [kept.of(Store::Swarm), kept.of(Store::Ipfs)];
+        for at in &both {
+            assert!(store.contains(at).unwrap());
+            assert_eq!(store.addresses(at).unwrap(), kept);
+            assert_eq!(store.len(at).unwrap(), len as u64);
+            assert_eq!(store.get(at, len as u64).unwrap(), content);
+            for (start, end) in
+                [(0, len), (len / 2, len / 2), (len / 3, len / 2), (len - len.min(3), len)]
+            {
+                let range = store.read_range(at, start as u64..end as u64).unwrap();
+                assert_eq!(range, content[start..end], "{at}: {start}..{end}");
+            }
+        }
+        let name = fs::read_to_string(file_of(dir.path(), &both[1])).unwrap();
+        assert_eq!(name, format!("{:x}\n", kept.swarm));
+        for at in both {
+            store.put(content.as_slice()).unwrap();
+            assert!(store.remove(&at).unwrap());
+            assert!(!store.remove(&at).unwrap());
+            for at in &both {
+                assert!(!store.contains(at).unwrap());
+                assert!(!file_of(dir.path(), at).exists());
+                let error = store.addresses(at).unwrap_err();
+                assert!(matches!(error, StorageError::NotFound(missing) if missing == *at));
+            }
+        }
+    }
+}
+
+/// Whatever a name says, it leads to the right bytes or to none.
+#[test]
+fn wrong_name_never_leads_to_other_bytes() {
+    let (dir, store) = new_store();
+    let (ours, others) = (content(5000), content(5001));
+    let kept = store.put(ours.as_slice()).unwrap();
+    let other = store.put(others.as_slice()).unwrap();
+    let at = kept.of(Store::Ipfs);
+    let name = file_of(dir.path(), &at);
+    let good = fs::read_to_string(&name).unwrap();
+    let missing = format!("{:x}\n", B256::repeat_byte(9));
+    for (what, text, kind) in [
+        ("another's", format!("{:x}\n", other.swarm), ErrorKind::Integrity),
+        ("nobody's", missing, ErrorKind::NotFound),
+        ("empty", String::new(), ErrorKind::Integrity),
+        ("cut", good[..64].to_owned(), ErrorKind::Integrity),
+        ("grown", format!("{good}\n"), ErrorKind::Integrity),
+        ("in capitals", good.to_uppercase(), ErrorKind::Integrity),
+        ("a path", format!("../{}", &good[3..]), ErrorKind::Integrity),
+    ] {
+        fs::write(&name, &text).unwrap();
+        assert_eq!(store.get(&at, 10_000).unwrap_err().kind(), kind, "{what}");
+        assert_eq!(store.addresses(&at).unwrap_err().kind(), kind, "{what}");
+        match store.remove(&at) {
+            Ok(removed) => assert!(!removed && kind == ErrorKind::NotFound, "{what}"),
+            Err(error) => assert_eq!(error.kind(), kind, "{what}"),
+        }
+        assert_eq!(store.get(&other.of(Store::Swarm), 10_000).unwrap(), others, "{what}");
+        // By the file's own name nothing has changed, and what the name lost is computed.
+        assert_eq!(store.addresses(&kept.of(Store::Swarm)).unwrap(), kept, "{what}");
+        assert_eq!(store.put(ours.as_slice()).unwrap(), kept);
+        assert_eq!(store.get(&at, 10_000).unwrap(), ours, "{what}: healed");
+    }
+    fs::remove_file(&name).unwrap();
+    fs::create_dir(&name).unwrap();
+    assert_eq!(store.get(&at, 10_000).unwrap_err().kind(), ErrorKind::Integrity);
+}
+
+/// A block that is a root on IPFS means the content below it, so it is no content.
+#[test]
+fn root_of_other_content_is_not_kept() {
+    let (dir, store) = new_store();
+    let long = content(LEAF + 1);
+    let mut block = Vec::new();
+    let mut sink = |made: ipfs::Block<'_>| {
+        block.extend_from_slice(made.payload.unwrap_or_default());
+        Ok::<_, std::convert::Infallible>(())
+    };
+    let mut hasher = IpfsHasher::new();
+    let Ok(()) = hasher.update_with(&long, &mut sink);
+    let Ok(at) = hasher.finalize_with(&mut sink);
+    let error = store.put(block.as_slice()).unwrap_err();
+    assert!(matches!(error, StorageError::ReadsAsNode), "{error:?}");
+    assert_eq!((error.kind(), store.list().count()), (ErrorKind::Invalid, 0));
+
+    // Somebody puts the block there nevertheless, with all that belongs to it.
+    let swarm = SwarmHasher::digest(&block);
+    let len = (block.len() as u64).to_le_bytes();
+    let file = [&block[..], at.digest.as_slice(), &len].concat();
+    fs::write(file_of(dir.path(), &swarm), file).unwrap();
+    fs::write(file_of(dir.path(), &at), format!("{:x}\n", swarm.digest)).unwrap();
+    assert_eq!(store.get(&swarm, 1000).unwrap(), block);
+    assert_eq!(store.get(&at, 1000).unwrap_err().kind(), ErrorKind::Integrity);
+    store.put(long.as_slice()).unwrap();
+    assert_eq!(store.get(&at, 2 << 20).unwrap(), long);
+}
+
+/// The content, the Swarm nodes, the length: what version 1 of the store kept.
+fn make_version_1(dir: &Path) {
+    for shard in fs::read_dir(dir.join("store/swarm")).unwrap() {
+        for file in fs::read_dir(shard.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let file = fs::read(&path).unwrap();
+            let (rest, len) = file.split_last_chunk().unwrap();
+            let leaves = u64::from_le_bytes(*len).div_ceil(LEAF as u64).max(1);
+            let without = &rest[..rest.len() - 32 * usize::try_from(leaves).unwrap()];
+            fs::write(&path, [without, len].concat()).unwrap();
+        }
+    }
+    fs::remove_dir_all(dir.join("store/ipfs")).unwrap();
+    fs::write(dir.join("store/galen-store"), "galen store 1\n").unwrap();
+}
+
+#[test]
+fn store_of_version_1_becomes_one_of_version_2() {
+    let (dir, store) = new_store();
+    let contents = [0, 4096, 5000, LEAF, LEAF + 1].map(content);
+    let kept: Vec<Addresses> =
+        contents.iter().map(|content| store.put(content.as_slice()).unwrap()).collect();
+    make_version_1(dir.path());
+    let store = LocalStore::open(dir.path().join("store")).unwrap();
+    let marker = fs::read_to_string(dir.path().join("store/galen-store")).unwrap();
+    assert_eq!(marker, "galen store 2\n");
+    for (content, kept) in contents.iter().zip(&kept) {
+        let (swarm, ipfs) = (kept.of(Store::Swarm), kept.of(Store::Ipfs));
+        let len = content.len() as u64;
+        assert_eq!(store.get(&swarm, len).unwrap(), *content);
+        assert_eq!(store.get(&ipfs, len).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(store.addresses(&swarm).unwrap(), *kept, "computed");
+        let file = file_of(dir.path(), &swarm);
+        let good = fs::read(&file).unwrap();
+        for position in [0, good.len() / 2, good.len() - 8, good.len() - 1] {
+            let mut bytes = good.clone();
+            bytes[position] ^= 1;
+            fs::write(&file, bytes).unwrap();
+            assert!(check_damaged(&store, &swarm, content, "version 1"));
+        }
+        fs::write(&file, good).unwrap();
+        assert_eq!(store.put(content.as_slice()).unwrap(), *kept);
+        assert_eq!(store.get(&ipfs, len).unwrap(), *content);
+    }
+    assert_eq!(store.list().count(), contents.len());
 }
 
 #[test]
@@ -123,7 +273,7 @@ fn futures_ready<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn range_longer_than_the_limit_is_refused() {
     let (_dir, store) = new_store();
-    let at = store.put(&[1; 10][..]).unwrap();
+    let at = keep(&store, &[1; 10][..]);
     let error = store.read_range(&at, 0..MAX_RANGE_LEN + 1).unwrap_err();
     assert!(matches!(error, StorageError::TooLong { limit: MAX_RANGE_LEN }));
     #[expect(clippy::reversed_empty_ranges, reason = "a careless caller's range")]
@@ -137,7 +287,7 @@ fn range_longer_than_the_limit_is_refused() {
 fn reader_seeks_like_a_file() {
     let (_dir, store) = new_store();
     let content = content(20 * CHUNK);
-    let at = store.put(content.as_slice()).unwrap();
+    let at = keep(&store, content.as_slice());
     let mut reader = store.reader(&at).unwrap();
     let mut buffer = [0; 100];
     for (to, expected) in [
@@ -175,7 +325,7 @@ fn failed_put_keeps_nothing() {
     let error = store.put_limited(io::repeat(1), 100_000).unwrap_err();
     assert!(matches!(error, StorageError::TooLong { limit: 100_000 }));
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert_eq!(store.put_limited(&[1; 10][..], 10).unwrap(), SwarmHasher::digest(&[1; 10]));
+    assert_eq!(store.put_limited(&[1; 10][..], 10).unwrap(), Addresser::digest(&[1; 10]));
     assert_eq!(store.list().count(), 1);
     assert_eq!(unfinished(dir.path()), 0);
 }
@@ -184,7 +334,7 @@ fn failed_put_keeps_nothing() {
 fn list_names_what_is_kept_and_nothing_else() {
     let (dir, store) = new_store();
     let mut kept: Vec<ContentRef> =
-        (0..50).map(|len| store.put(content(len * 97).as_slice()).unwrap()).collect();
+        (0..50).map(|len| keep(&store, content(len * 97).as_slice())).collect();
     fs::write(dir.path().join("store/swarm/00/notes.txt"), "not ours").unwrap();
     kept.sort();
     let mut listed = store.list().collect::<Result<Vec<_>, _>>().unwrap();
@@ -195,12 +345,14 @@ fn list_names_what_is_kept_and_nothing_else() {
 #[test]
 fn store_is_private() {
     let (dir, store) = new_store();
-    let at = store.put(content(9000).as_slice()).unwrap();
+    let at = keep(&store, content(9000).as_slice());
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let file = file_of(dir.path(), &at);
     assert_eq!(mode(&file), 0o600);
     assert_eq!(mode(&dir.path().join("store/galen-store")), 0o600);
-    for part in ["store", "store/tmp", "store/swarm", "store/swarm/7f"] {
+    for part in
+        ["store", "store/tmp", "store/swarm", "store/swarm/7f", "store/ipfs", "store/ipfs/00"]
+    {
         assert_eq!(mode(&dir.path().join(part)), 0o700, "{part}");
     }
 }
@@ -217,7 +369,7 @@ fn open_touches_no_directory_that_is_not_a_store() {
 #[test]
 fn open_refuses_another_version() {
     let (dir, _store) = new_store();
-    fs::write(dir.path().join("store/galen-store"), "galen store 2\n").unwrap();
+    fs::write(dir.path().join("store/galen-store"), "galen store 3\n").unwrap();
     let error = LocalStore::open(dir.path().join("store")).unwrap_err();
     assert!(matches!(error, StorageError::UnknownVersion(_)));
     assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -227,15 +379,17 @@ fn open_refuses_another_version() {
 #[test]
 fn open_restores_lost_directories() {
     let (dir, store) = new_store();
-    let at = store.put(&b"kept"[..]).unwrap();
-    for shard in fs::read_dir(dir.path().join("store/swarm")).unwrap() {
-        drop(fs::remove_dir(shard.unwrap().path()));
+    let at = keep(&store, &b"kept"[..]);
+    for names in ["store/swarm", "store/ipfs"] {
+        for shard in fs::read_dir(dir.path().join(names)).unwrap() {
+            drop(fs::remove_dir(shard.unwrap().path()));
+        }
     }
     fs::remove_dir(dir.path().join("store/tmp")).unwrap();
     let store = LocalStore::open(dir.path().join("store")).unwrap();
     assert_eq!(store.get(&at, 10).unwrap(), b"kept");
     for len in 0..20 {
-        store.put(content(len).as_slice()).unwrap();
+        keep(&store, content(len).as_slice());
     }
 }
 
@@ -256,7 +410,7 @@ fn open_removes_only_what_nobody_writes() {
         assert!(!dir.path().join("store/tmp/put-dead").exists());
         io::Write::write_all(&mut &from_test, b"whole").unwrap();
         drop(from_test);
-        assert_eq!(put.join().unwrap().unwrap(), SwarmHasher::digest(b"whole"));
+        assert_eq!(put.join().unwrap().unwrap(), Addresser::digest(b"whole"));
     });
     assert_eq!(unfinished(dir.path()), 0);
 }
@@ -289,23 +443,29 @@ fn check_damaged(store: &LocalStore, at: &ContentRef, content: &[u8], what: &str
     noticed
 }
 
-/// In content, tree and length alike.
+/// In content and length by either address, in a tree by the address that it belongs to.
 #[test]
 fn every_flipped_byte_is_noticed() {
     for len in [0, 1, 33, 5000, 3 * CHUNK] {
         let (dir, store) = new_store();
         let content = content(len);
-        let at = store.put(content.as_slice()).unwrap();
-        let file = file_of(dir.path(), &at);
+        let kept = store.put(content.as_slice()).unwrap();
+        let (swarm, ipfs) = (kept.of(Store::Swarm), kept.of(Store::Ipfs));
+        let file = file_of(dir.path(), &swarm);
         let good = fs::read(&file).unwrap();
         let open = fs::OpenOptions::new().write(true).open(&file).unwrap();
         for position in 0..good.len() {
             open.write_all_at(&[good[position] ^ (1 << (position % 8))], position as u64).unwrap();
             let what = format!("byte {position} of {len}");
-            assert!(check_damaged(&store, &at, &content, &what), "unnoticed: {what}");
+            let by_swarm = check_damaged(&store, &swarm, &content, &what);
+            let by_ipfs = check_damaged(&store, &ipfs, &content, &what);
+            let ipfs_part = good.len() - 40..good.len() - 8;
+            let swarm_part = len..ipfs_part.start;
+            assert_eq!(by_swarm, !ipfs_part.contains(&position), "by Swarm: {what}");
+            assert_eq!(by_ipfs, !swarm_part.contains(&position), "by IPFS: {what}");
             open.write_all_at(&good[position..=position], position as u64).unwrap();
         }
-        assert!(!check_damaged(&store, &at, &content, "restored"));
+        assert!(!check_damaged(&store, &swarm, &content, "restored"));
     }
 }
 
@@ -313,10 +473,10 @@ fn every_flipped_byte_is_noticed() {
 fn cut_grown_and_swapped_files_are_noticed() {
     let (dir, store) = new_store();
     let long = content(130 * CHUNK + 5);
-    let at = store.put(long.as_slice()).unwrap();
-    let other = store.put(content(130 * CHUNK + 6).as_slice()).unwrap();
+    let at = keep(&store, long.as_slice());
+    let other = keep(&store, content(130 * CHUNK + 6).as_slice());
     let same_len: Vec<u8> = long.iter().map(|byte| !byte).collect();
-    let same_len = store.put(same_len.as_slice()).unwrap();
+    let same_len = keep(&store, same_len.as_slice());
     let file = file_of(dir.path(), &at);
     let good = fs::read(&file).unwrap();
     let half = good.len() / 2;
@@ -351,7 +511,7 @@ fn cut_grown_and_swapped_files_are_noticed() {
 fn swapped_leaves_with_swapped_addresses_are_noticed() {
     let (dir, store) = new_store();
     let whole = content(3 * CHUNK);
-    let at = store.put(whole.as_slice()).unwrap();
+    let at = keep(&store, whole.as_slice());
     let file = file_of(dir.path(), &at);
     let mut bytes = fs::read(&file).unwrap();
     let (first, rest) = bytes.split_at_mut(CHUNK);
@@ -367,7 +527,7 @@ fn swapped_leaves_with_swapped_addresses_are_noticed() {
 fn reader_notices_a_change_after_opening() {
     let (dir, store) = new_store();
     let content = content(64 * CHUNK);
-    let at = store.put(content.as_slice()).unwrap();
+    let at = keep(&store, content.as_slice());
     let file = fs::OpenOptions::new().write(true).open(file_of(dir.path(), &at)).unwrap();
     let mut reader = store.reader(&at).unwrap();
     let mut first = vec![0; CHUNK];
@@ -390,7 +550,7 @@ fn reader_notices_a_change_after_opening() {
 fn range_reads_only_what_it_touches() {
     let (dir, store) = new_store();
     let content = content(200 * CHUNK);
-    let at = store.put(content.as_slice()).unwrap();
+    let at = keep(&store, content.as_slice());
     let file = fs::OpenOptions::new().write(true).open(file_of(dir.path(), &at)).unwrap();
     for damaged in [9, 12, 150] {
         file.write_all_at(&[!content[damaged * CHUNK]], (damaged * CHUNK) as u64).unwrap();
@@ -405,17 +565,36 @@ fn range_reads_only_what_it_touches() {
 }
 
 #[test]
+fn range_by_ipfs_address_reads_only_what_it_touches() {
+    let (dir, store) = new_store();
+    let content = content(4 * LEAF + 99);
+    let kept = store.put(content.as_slice()).unwrap();
+    let path = file_of(dir.path(), &kept.of(Store::Swarm));
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[!content[LEAF + 5]], LEAF as u64 + 5).unwrap();
+    file.write_all_at(&[!content[4 * LEAF]], 4 * LEAF as u64).unwrap();
+    let bytes =
+        |from: usize, to: usize| store.read_range(&kept.of(Store::Ipfs), from as u64..to as u64);
+    assert_eq!(bytes(0, LEAF).unwrap(), content[..LEAF]);
+    assert_eq!(bytes(2 * LEAF, 4 * LEAF).unwrap(), content[2 * LEAF..4 * LEAF]);
+    assert_eq!(bytes(3 * LEAF - 1, 3 * LEAF + 1).unwrap(), content[3 * LEAF - 1..3 * LEAF + 1]);
+    for (from, to) in [(LEAF - 1, LEAF + 1), (2 * LEAF - 1, 2 * LEAF), (4 * LEAF, 4 * LEAF + 99)] {
+        assert_eq!(bytes(from, to).unwrap_err().kind(), ErrorKind::Integrity);
+    }
+}
+
+#[test]
 fn put_heals_a_damaged_file() {
     let (dir, store) = new_store();
     let content = content(10_000);
-    let at = store.put(content.as_slice()).unwrap();
+    let at = keep(&store, content.as_slice());
     let file = file_of(dir.path(), &at);
     let mut bytes = fs::read(&file).unwrap();
     bytes[77] ^= 1;
     for damage in [bytes.as_slice(), &bytes[..100], &[]] {
         fs::write(&file, damage).unwrap();
         assert_eq!(store.get(&at, 10_000).unwrap_err().kind(), ErrorKind::Integrity);
-        assert_eq!(store.put(content.as_slice()).unwrap(), at);
+        assert_eq!(keep(&store, content.as_slice()), at);
         assert_eq!(store.get(&at, 10_000).unwrap(), content);
     }
 }
@@ -424,7 +603,7 @@ fn put_heals_a_damaged_file() {
 fn threads_may_keep_read_and_remove_the_same_content() {
     let (dir, store) = new_store();
     let contents: Vec<Vec<u8>> = [0, 100, 5000, 70_000, 600_000].map(content).into();
-    let steady = store.put(contents[4].as_slice()).unwrap();
+    let steady = keep(&store, contents[4].as_slice());
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..4)
@@ -432,7 +611,7 @@ fn threads_may_keep_read_and_remove_the_same_content() {
                 let (store, contents) = (&store, &contents);
                 scope.spawn(move || {
                     for content in contents.iter().cycle().skip(turn).take(40) {
-                        store.put(content.as_slice()).unwrap();
+                        keep(store, content.as_slice());
                     }
                 })
             })
@@ -458,7 +637,7 @@ fn threads_may_keep_read_and_remove_the_same_content() {
         done.store(true, Ordering::Relaxed);
     });
     for content in contents {
-        let at = store.put(content.as_slice()).unwrap();
+        let at = keep(&store, content.as_slice());
         assert_eq!(store.get(&at, content.len() as u64).unwrap(), content);
     }
     assert_eq!(unfinished(dir.path()), 0);
@@ -475,7 +654,7 @@ proptest! {
     ) {
         let content = content.repeat(repeat);
         let (_dir, store) = new_store();
-        let at = store.put(content.as_slice()).unwrap();
+        let at = keep(&store, content.as_slice());
         prop_assert_eq!(store.get(&at, content.len() as u64).unwrap(), content.as_slice());
         let mut reader = store.reader(&at).unwrap();
         for (a, b) in ranges {
@@ -499,13 +678,17 @@ proptest! {
     ) {
         let (dir, store) = new_store();
         let content = content(chunks * CHUNK + 17);
-        let at = store.put(content.as_slice()).unwrap();
+        let kept = store.put(content.as_slice()).unwrap();
+        let at = kept.of(Store::Swarm);
         let file = file_of(dir.path(), &at);
         let mut bytes = fs::read(&file).unwrap();
         let position = at_byte.index(bytes.len());
         bytes[position] ^= change;
         fs::write(&file, bytes).unwrap();
         let what = format!("byte {position}");
-        prop_assert!(check_damaged(&store, &at, &content, &what), "unnoticed: {}", what);
+        let by_swarm = check_damaged(&store, &at, &content, &what);
+        let by_ipfs = check_damaged(&store, &kept.of(Store::Ipfs), &content, &what);
+        prop_assert!(by_swarm || by_ipfs, "unnoticed: {}", what);
+        prop_assert!(position >= content.len() || (by_swarm && by_ipfs), "half noticed: {}", what);
     }
 }

@@ -7,8 +7,8 @@ use alloy_primitives::B256;
 
 use super::{CID_LEN, Cid, Codec, GROUP_LEN, LEAF_LEN, shape};
 
-/// Longest node that is read, in bytes: each link with its length takes less than 64.
-pub const MAX_NODE_LEN: usize = 64 * GROUP_LEN + 64;
+/// Longest node that is read, in bytes: each link with its length takes less than 60.
+pub const MAX_NODE_LEN: usize = 60 * GROUP_LEN;
 
 /// Highest level of the nodes that are read: enough for content of 1 TiB, which is longer than any that
 /// Galen keeps.

@@ -1,49 +1,54 @@
 //! Reading content that is verified before any of it is handed out.
 
+mod ipfs;
+mod swarm;
+
 use std::{
     fmt,
-    fs::File,
     io::{self, Read, Seek, SeekFrom},
     ops::Range,
     path::Path,
 };
 
 use alloy_primitives::B256;
-use galen_types::ContentRef;
+use galen_types::{ContentRef, Store};
 
-use super::{MAX_CONTENT_LEN, files};
-use crate::{
-    StorageError,
-    shape::Shape,
-    swarm::{self, CHUNK_LEN, GROUP_LEN, REFERENCE_LEN, chunk_address},
-};
+use self::{ipfs::IpfsTree, swarm::SwarmTree};
+use super::file::ContentFile;
+use crate::{StorageError, ipfs::LEAF_LEN, swarm::CHUNK_LEN};
 
-/// How many leaves are read and verified at a time: 64 KiB, one block of sealed content.
-const PIECE_LEAVES: u64 = 16;
-
-const CHUNK: u64 = CHUNK_LEN as u64;
-const FOOTER_LEN: u64 = 8;
+/// How much is read and verified at a time by a Swarm address: 64 KiB, one block of sealed content.
+const SWARM_PIECE_LEN: u64 = 16 * CHUNK_LEN as u64;
 
 /// Content of a [`LocalStore`](crate::LocalStore), open for reading and seeking.
 ///
-/// Each byte is checked against the address before it is handed out: a leaf against its address in the
-/// tree, that against the group above, up to the root. A read hashes only what it touches, in
-/// constant memory. The file may change or vanish meanwhile; the answer is then an error or the right bytes.
+/// Each byte is checked against the address before it is handed out, by the tree that the address names. By a
+/// Swarm address a leaf is checked against its address in the tree, that against the group above, up
+/// to the root; by an IPFS address a leaf of 1 MiB is, against digests that were checked up to the root. A
+/// read hashes only the leaves that it touches, in constant memory. The file may change or vanish
+/// meanwhile; the answer is then an error or the right bytes.
 ///
 /// As [`Read`] and [`Seek`] it fails with [`io::Error`]; [`StorageError::behind`] gives the cause.
 pub struct ContentReader {
-    at: ContentRef,
-    file: File,
-    shape: Shape,
-    /// For each level below the root the group of addresses that was verified last.
-    groups: Vec<Option<Group>>,
+    file: ContentFile,
+    tree: Tree,
     piece: Piece,
     position: u64,
 }
 
-struct Group {
-    index: u64,
-    references: Vec<u8>,
+enum Tree {
+    Swarm(SwarmTree),
+    Ipfs(IpfsTree),
+}
+
+impl Tree {
+    /// Bytes of a leaf, and how many are read at a time.
+    const fn lens(&self) -> (u64, u64) {
+        match self {
+            Self::Swarm(_) => (CHUNK_LEN as u64, SWARM_PIECE_LEN),
+            Self::Ipfs(_) => (LEAF_LEN as u64, LEAF_LEN as u64),
+        }
+    }
 }
 
 /// The verified bytes that were read last.
@@ -64,30 +69,29 @@ impl Piece {
 }
 
 impl ContentReader {
-    /// Opens the file and verifies the root of its tree, and with it the length.
+    /// Opens the file and verifies the root of the tree that the address names, and with it the length.
     pub(super) fn open(path: &Path, at: &ContentRef) -> Result<Self, StorageError> {
-        let mut file = match files::open_plain(path) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Err(StorageError::Integrity(*at)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(StorageError::NotFound(*at));
-            }
-            Err(error) => return Err(StorageError::io("open content")(error)),
+        let mut file = ContentFile::open(path, at)?;
+        let tree = match at.store {
+            Store::Swarm => Tree::Swarm(SwarmTree::open(&mut file)?),
+            Store::Ipfs => Tree::Ipfs(IpfsTree::open(&mut file)?),
         };
-        let shape = read_shape(&mut file, at)?;
-        let groups = (0..shape.top()).map(|_| None).collect();
-        let mut reader =
-            Self { at: *at, file, shape, groups, piece: Piece::default(), position: 0 };
-        match reader.shape.top() {
-            0 => reader.load(0, 1)?,
-            top => drop(reader.node(top - 1, 0)?),
+        let mut reader = Self { file, tree, piece: Piece::default(), position: 0 };
+        if reader.content_len() <= reader.tree.lens().0 {
+            // The only leaf is the root.
+            reader.load(0, 0)?;
         }
         Ok(reader)
     }
 
+    /// The address by which the content was asked for.
+    pub const fn at(&self) -> &ContentRef {
+        self.file.at()
+    }
+
     /// Length of the content in bytes, verified.
     pub const fn content_len(&self) -> u64 {
-        self.shape.len()
+        self.file.len()
     }
 
     /// The bytes of a range. Does not move the position.
@@ -100,14 +104,13 @@ impl ContentReader {
         let len = self.content_len();
         let wanted = end.checked_sub(start).and_then(|wanted| usize::try_from(wanted).ok());
         let Some(wanted) = wanted.filter(|_| end <= len) else {
-            return Err(StorageError::OutOfRange { at: self.at, start, end, len });
+            return Err(StorageError::OutOfRange { at: *self.at(), start, end, len });
         };
         let mut bytes = Vec::with_capacity(wanted);
         while bytes.len() < wanted {
             let position = start + bytes.len() as u64;
             if self.piece.from(position).is_empty() {
-                let leaf = position / CHUNK;
-                self.load(leaf, end.div_ceil(CHUNK) - leaf)?;
+                self.load(position, end)?;
             }
             let verified = self.piece.from(position);
             bytes.extend_from_slice(&verified[..verified.len().min(wanted - bytes.len())]);
@@ -115,72 +118,34 @@ impl ContentReader {
         Ok(bytes)
     }
 
-    /// Reads and verifies up to [`PIECE_LEAVES`] leaves; on any fault nothing of them stays.
-    fn load(&mut self, leaf: u64, leaves: u64) -> Result<(), StorageError> {
-        let start = leaf * CHUNK;
-        let end = self.content_len().min((leaf + leaves.min(PIECE_LEAVES)) * CHUNK);
+    /// Reads and verifies whole leaves from the one at `position` on, up to `end` or as much as is read at a
+    /// time; on any fault nothing of them stays.
+    fn load(&mut self, position: u64, end: u64) -> Result<(), StorageError> {
+        let (leaf_len, piece_len) = self.tree.lens();
+        let start = position - position % leaf_len;
+        let end = end.min(start + piece_len).max(start + 1).next_multiple_of(leaf_len);
+        let end = end.min(self.content_len());
         let mut bytes = std::mem::take(&mut self.piece.bytes);
-        bytes.resize(usize_len(end - start), 0);
-        self.read_at(start, &mut bytes)?;
-        let leaves = leaf..leaf + (end - start).div_ceil(CHUNK).max(1);
-        for (index, from) in leaves.zip((0..).step_by(CHUNK_LEN)) {
-            let payload = &bytes[from..bytes.len().min(from + CHUNK_LEN)];
-            self.check(self.shape.span(0, index), payload, 0, index)?;
+        bytes.resize(usize::try_from(end - start).map_err(|_| self.file.damaged())?, 0);
+        self.file.content(start, &mut bytes)?;
+        match &mut self.tree {
+            Tree::Swarm(tree) => tree.check(&mut self.file, start, &bytes)?,
+            Tree::Ipfs(tree) => tree.check(&self.file, start, &bytes)?,
         }
         self.piece = Piece { start, bytes };
         Ok(())
     }
 
-    /// The verified address of a node.
+    /// The verified address of a node of the Swarm tree.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Unsupported`] if the content was asked for by another kind of address.
     pub(crate) fn node(&mut self, level: usize, index: u64) -> Result<B256, StorageError> {
-        if level == self.shape.top() {
-            return Ok(self.at.digest);
+        match &mut self.tree {
+            Tree::Swarm(tree) => tree.node(&mut self.file, level, index),
+            Tree::Ipfs(_) => Err(StorageError::Unsupported(*self.file.at())),
         }
-        let group = index / GROUP_LEN as u64;
-        if self.groups[level].as_ref().is_none_or(|kept| kept.index != group) {
-            self.groups[level] = Some(self.read_group(level, group)?);
-        }
-        let kept = self.groups[level].as_ref().expect("it was read just now");
-        let from = usize_len(index % GROUP_LEN as u64) * REFERENCE_LEN;
-        Ok(B256::from_slice(&kept.references[from..from + REFERENCE_LEN]))
-    }
-
-    fn read_group(&mut self, level: usize, index: u64) -> Result<Group, StorageError> {
-        let first = index * GROUP_LEN as u64;
-        let count = (self.shape.count(level) - first).min(GROUP_LEN as u64);
-        let mut references = vec![0; usize_len(count) * REFERENCE_LEN];
-        let offset = self.content_len()
-            + self.shape.count_below(level) * REFERENCE_LEN as u64
-            + first * REFERENCE_LEN as u64;
-        self.read_at(offset, &mut references)?;
-        if count == 1 {
-            // A lone last node moved up unchanged.
-            if references != self.node(level + 1, index)?.as_slice() {
-                return Err(StorageError::Integrity(self.at));
-            }
-        } else {
-            self.check(self.shape.span(level + 1, index), &references, level + 1, index)?;
-        }
-        Ok(Group { index, references })
-    }
-
-    /// Whether a chunk has the address that the tree gives the node.
-    fn check(
-        &mut self,
-        span: u64,
-        payload: &[u8],
-        level: usize,
-        index: u64,
-    ) -> Result<(), StorageError> {
-        if chunk_address(span, payload) == self.node(level, index)? {
-            Ok(())
-        } else {
-            Err(StorageError::Integrity(self.at))
-        }
-    }
-
-    fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), StorageError> {
-        read_at(&mut self.file, offset, bytes, &self.at)
     }
 }
 
@@ -190,7 +155,7 @@ impl Read for ContentReader {
             return Ok(0);
         }
         if self.piece.from(self.position).is_empty() {
-            self.load(self.position / CHUNK, PIECE_LEAVES)?;
+            self.load(self.position, self.content_len())?;
         }
         let verified = self.piece.from(self.position);
         let taken = verified.len().min(buffer.len());
@@ -214,41 +179,6 @@ impl Seek for ContentReader {
 
 impl fmt::Debug for ContentReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ContentReader({}, {} bytes)", self.at, self.content_len())
+        write!(f, "ContentReader({}, {} bytes)", self.at(), self.content_len())
     }
-}
-
-/// Reads the length at the end of the file; a file that is not exactly as long as that says is damaged.
-fn read_shape(file: &mut File, at: &ContentRef) -> Result<Shape, StorageError> {
-    let file_len = file.metadata().map_err(StorageError::io("read content"))?.len();
-    let footer = file_len.checked_sub(FOOTER_LEN).ok_or(StorageError::Integrity(*at))?;
-    let mut len = [0; 8];
-    read_at(file, footer, &mut len, at)?;
-    let len = u64::from_le_bytes(len);
-    if len > MAX_CONTENT_LEN {
-        return Err(StorageError::Integrity(*at));
-    }
-    let shape = swarm::shape(len);
-    if len + shape.count_below(shape.top()) * REFERENCE_LEN as u64 != footer {
-        return Err(StorageError::Integrity(*at));
-    }
-    Ok(shape)
-}
-
-fn read_at(
-    file: &mut File,
-    offset: u64,
-    bytes: &mut [u8],
-    at: &ContentRef,
-) -> Result<(), StorageError> {
-    let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(bytes));
-    read.map_err(|error| match error.kind() {
-        // The file was cut after it was opened.
-        io::ErrorKind::UnexpectedEof => StorageError::Integrity(*at),
-        _ => StorageError::io("read content")(error),
-    })
-}
-
-fn usize_len(len: u64) -> usize {
-    usize::try_from(len).expect("a piece or a group is a few KiB long")
 }

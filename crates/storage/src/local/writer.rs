@@ -1,34 +1,38 @@
-//! From a stream of bytes to a complete file under its address.
+//! From a stream of bytes to a complete file under its Swarm address.
 
 use std::{
     fs::File,
     io::{self, Read, Seek, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use galen_types::ContentRef;
 use tempfile::{NamedTempFile, SpooledTempFile};
 
 use super::files;
 use crate::{
-    StorageError,
+    Addresser, Addresses, StorageError,
+    ipfs::{self, Block, MAX_NODE_LEN},
+    parallel,
     shape::Shape,
-    swarm::{self, CHUNK_LEN, Node, SwarmHasher},
+    swarm::{self, CHUNK_LEN, Node},
 };
 
-/// How much is read, hashed and written at a time, in bytes.
+/// How much is compared at a time, in bytes.
 const STEP_LEN: usize = 16 * CHUNK_LEN;
+
+// Content that could be the root of other content on IPFS is one piece.
+const _: () = assert!(MAX_NODE_LEN < parallel::PIECE_LEN);
 
 /// Addresses of leaves beyond this many bytes wait on disk: those of 32 MiB of content.
 const MAX_REFERENCES_IN_MEMORY: usize = 256 << 10;
 
 /// A complete but unsynced file that nobody sees yet.
 pub(super) struct Written {
-    at: ContentRef,
+    pub(super) addresses: Addresses,
     file: NamedTempFile,
 }
 
-/// The addresses of a tree in the order of the file: level by level.
+/// The addresses of a Swarm tree in the order of the file: level by level.
 ///
 /// The leaves finish long before their content ends, so their addresses are set aside. The levels
 /// above hold one address for 512 KiB: at most 4 MiB for the longest content.
@@ -54,7 +58,7 @@ impl References {
         Ok(())
     }
 
-    /// Writes all but the root, which is the address that the reader asks for.
+    /// Writes all but the Swarm root, which is the address that the reader asks for.
     fn write_to(mut self, file: &mut File, shape: &Shape) -> io::Result<()> {
         if shape.top() > 0 {
             self.leaves.rewind()?;
@@ -67,57 +71,63 @@ impl References {
 
 /// Streams `content` into `file` and behind it what verified reading needs.
 pub(super) fn write(
-    mut content: impl Read,
+    content: impl Read,
     limit: u64,
     mut file: NamedTempFile,
     dir: &Path,
 ) -> Result<Written, StorageError> {
-    let mut hasher = SwarmHasher::new();
+    let mut addresser = Addresser::new();
     let mut references = References::new(dir);
+    // One digest for 1 MiB: at most 2 MiB.
+    let mut ipfs_leaves = Vec::new();
+    let mut keep_leaf = |block: Block<'_>| {
+        if block.level == 0 {
+            ipfs_leaves.extend_from_slice(block.cid.digest.as_slice());
+        }
+        Ok(())
+    };
     let mut len = 0;
-    let mut step = vec![0; STEP_LEN];
-    loop {
-        let filled = fill(&mut content, &mut step).map_err(StorageError::Source)?;
-        let bytes = &step[..filled];
-        len += filled as u64;
+    parallel::pieces(content, &mut |piece| {
+        let bytes = piece.bytes();
+        if len == 0 && ipfs::reads_as_root(bytes) {
+            return Err(StorageError::ReadsAsNode);
+        }
+        len += bytes.len() as u64;
         if len > limit {
             return Err(StorageError::TooLong { limit });
         }
-        hasher
-            .update_with(bytes, &mut |node| references.add(&node))
+        addresser
+            .add_piece(piece, &mut |node| references.add(&node), &mut keep_leaf)
             .and_then(|()| file.as_file_mut().write_all(bytes))
-            .map_err(StorageError::io("write content"))?;
-        if filled < step.len() {
-            break;
-        }
-    }
-    let finish = || {
-        let at = hasher.finalize_with(&mut |node| references.add(&node))?;
-        references.write_to(file.as_file_mut(), &swarm::shape(len))?;
-        file.as_file_mut().write_all(&len.to_le_bytes())?;
-        Ok(Written { at, file })
-    };
-    finish().map_err(StorageError::io("write content"))
+            .map_err(StorageError::io("write content"))
+    })?;
+    let mut keep_node = |node: Node<'_>| references.add(&node);
+    addresser
+        .finalize_with(&mut keep_node, &mut keep_leaf)
+        .and_then(|addresses| {
+            references.write_to(file.as_file_mut(), &swarm::shape(len))?;
+            file.as_file_mut().write_all(&ipfs_leaves)?;
+            file.as_file_mut().write_all(&len.to_le_bytes())?;
+            Ok(Written { addresses, file })
+        })
+        .map_err(StorageError::io("write content"))
 }
 
-/// Makes a file visible under its address, and durable.
-pub(super) fn publish(
-    mut written: Written,
-    path_of: &dyn Fn(&ContentRef) -> Result<PathBuf, StorageError>,
-) -> Result<ContentRef, StorageError> {
-    let path = path_of(&written.at)?;
+/// Makes a file visible under a path, and durable.
+pub(super) fn publish(mut written: Written, path: &Path) -> Result<(), StorageError> {
     // Any doubt about what lies there, and it is replaced.
-    if !is_copy(written.file.as_file_mut(), &path).unwrap_or(false) {
-        let sync = written.file.as_file().sync_all();
-        sync.map_err(StorageError::io("make content durable"))?;
-        written
-            .file
-            .persist(&path)
-            .map_err(|error| StorageError::io("give content its name")(error.error))?;
+    if !is_copy(written.file.as_file_mut(), path).unwrap_or(false) {
+        persist(written.file, path)?;
     }
     // Also for a copy: the process that wrote it may not have come as far as this.
-    files::sync_parent(&path).map_err(StorageError::io("make content durable"))?;
-    Ok(written.at)
+    files::sync_parent(path).map_err(StorageError::io("make content durable"))
+}
+
+/// Makes a complete file durable and gives it its name, which is not durable yet.
+pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<(), StorageError> {
+    file.as_file().sync_all().map_err(StorageError::io("make content durable"))?;
+    file.persist(path).map_err(|error| StorageError::io("give content its name")(error.error))?;
+    Ok(())
 }
 
 /// Whether the same bytes lie under `path` already.

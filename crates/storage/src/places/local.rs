@@ -38,8 +38,8 @@ impl Place for LocalPlace {
         &self.name
     }
 
-    fn understands(&self, store: Store) -> bool {
-        matches!(store, Store::Swarm)
+    fn understands(&self, _: Store) -> bool {
+        true
     }
 
     fn is_writable(&self) -> bool {
@@ -56,11 +56,11 @@ impl Place for LocalPlace {
     async fn send(&self, upload: &Upload<'_>) -> Result<(), StorageError> {
         let (from, to) = (upload.staged.clone(), self.store.clone());
         let addresses = upload.addresses;
-        let at = addresses.of(Store::Swarm);
         blocking(move || {
+            let at = addresses.of(Store::Swarm);
             let kept = to.put(from.reader(&at)?).map_err(unwrap_source)?;
             // The reader hands out nothing but the content of its address.
-            if kept == at { Ok(()) } else { Err(StorageError::Integrity(at)) }
+            if kept == addresses { Ok(()) } else { Err(StorageError::Integrity(at)) }
         })
         .await?;
         upload.marks.sent(0, addresses.len)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use galen_types::ContentRef;
 
-use super::{Depth, Presence, Site, Storage, put_addressed, read::other_kind};
+use super::{Depth, Presence, Site, Storage, read::other_kind};
 use crate::{
     Addresses, ContentReader, LocalStore, StorageError, blocking::blocking, reader::unwrap_source,
     state::Claim,
@@ -120,7 +120,7 @@ impl Storage {
         let staged = state.staged.clone();
         let addresses = {
             let staged = staged.clone();
-            let put = blocking(move || put_addressed(&staged, reader)).await;
+            let put = blocking(move || staged.put(reader)).await;
             put.map_err(unwrap_source)?
         };
         // Every byte was verified on its way, so this holds.

@@ -7,7 +7,7 @@ use std::{
 
 use alloy_primitives::B256;
 use futures_util::{StreamExt, stream};
-use galen_types::{ContentRef, ErrorKind};
+use galen_types::{ContentRef, ErrorKind, Store};
 
 use super::*;
 use crate::{
@@ -97,7 +97,7 @@ impl Stage {
         let directory = tempfile::tempdir().unwrap();
         let staged = LocalStore::open(directory.path()).unwrap();
         let content = bytes(len);
-        let at = staged.put(content.as_slice()).unwrap();
+        let at = staged.put(content.as_slice()).unwrap().of(Store::Swarm);
         let urls = twins.iter().map(|twin| twin.url.clone()).collect();
         let node = NodeOptions { urls, token: None };
         let http = HttpOptions { timeout, retries: 1, ..HttpOptions::default() };
