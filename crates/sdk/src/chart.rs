@@ -170,7 +170,7 @@ fn version_state(
 }
 
 /// Where each leaf was first answered.
-fn answers(chart: &Chart) -> BTreeMap<(ProposalId, usize), Position> {
+pub(crate) fn answers(chart: &Chart) -> BTreeMap<(ProposalId, usize), Position> {
     let mut answers = BTreeMap::new();
     for stamped in chart.events() {
         let LedgerEvent::Settled(event) = &stamped.event else { continue };

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 use alloy_primitives::Address;
 use galen_chain::{LedgerEvent, Position};
 use galen_index::{Chart, ContentEntry, LeafState, Proposal, Version, View, VoidReason};
-use galen_types::{ContentRef, Leaf, RecordId, RecordKey, VersionId};
+use galen_types::{ContentRef, RecordId, RecordKey, VersionId};
 
-use crate::{Contact, Error, Galen, Organization, Patient};
+use crate::{Contact, Error, Galen, Organization, Patient, chart::answers};
 
 /// A record, whether accepted or only proposed, and all content that the chain names for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,9 @@ pub struct NamedContent {
     pub standing: ContentStanding,
     /// Whether another version, record or key bundle of this ledger needs the same content.
     pub shared: bool,
+    /// Whether the block that decided the standing is final: that which names the content or, for a version that
+    /// does not count, that of the answer or the withdrawal.
+    pub is_final: bool,
 }
 
 impl NamedContent {
@@ -94,7 +97,8 @@ impl Galen {
     pub async fn contents(&self, patient: Address) -> Result<Vec<RecordContent>, Error> {
         let time = self.time().await?;
         self.with_view(|view| {
-            let mut contents = view.chart(patient).map_or_else(Vec::new, |it| named(it, time));
+            let mut contents =
+                view.chart(patient).map_or_else(Vec::new, |it| named(view, it, time));
             let uses = uses(view, time);
             for one in contents.iter_mut().flat_map(|record| &mut record.contents) {
                 let own = usize::from(one.standing.is_needed());
@@ -108,7 +112,7 @@ impl Galen {
 
 impl Patient {
     /// Content of the patient's chart that nobody needs: of versions that will never count, and what was sealed
-    /// anew, as far as newer content was fetched and opened just now.
+    /// anew, as far as newer content was fetched and opened just now. What is not final yet is not in the list.
     ///
     /// # Errors
     ///
@@ -130,7 +134,7 @@ impl Patient {
                         };
                         newest.is_some_and(|newest| follows(&contents, one, newest))
                     }
-                    standing => !standing.is_needed(),
+                    standing => one.is_final && !standing.is_needed(),
                 };
                 if goes {
                     removable.push((record.id(), *one));
@@ -159,7 +163,7 @@ impl Organization {
     /// Content of the organization's own records in a patient's chart that nobody needs: of versions that will
     /// never count, and what the organization itself has sealed anew.
     ///
-    /// What the patient has sealed anew is not in the list: the organization cannot see whether that opens, and
+    /// What is not final yet is not in the list, nor is what the patient has sealed anew: the organization cannot see whether that opens, and
     /// what it keeps is what readers would fall back on.
     ///
     /// # Errors
@@ -182,7 +186,7 @@ impl Organization {
                     ContentStanding::Resealed => {
                         own.is_some_and(|own| follows(&contents, one, own.content))
                     }
-                    standing => !standing.is_needed(),
+                    standing => one.is_final && !standing.is_needed(),
                 };
                 if goes {
                     removable.push((record.id(), *one));
@@ -193,12 +197,12 @@ impl Organization {
     }
 }
 
-/// Whether a content of the same version was named after this one, which nobody named again since.
+/// Whether a content of the same version was named after this one, in a block that stays.
 fn follows(contents: &[NamedContent], one: &NamedContent, newer: ContentRef) -> bool {
-    let last = |content| {
-        contents.iter().rposition(|it| it.version == one.version && it.content == content)
-    };
-    one.content != newer && last(one.content) < last(newer)
+    let place =
+        |content| contents.iter().position(|it| it.version == one.version && it.content == content);
+    let newer = place(newer);
+    place(one.content) < newer && newer.is_some_and(|newer| contents[newer].is_final)
 }
 
 /// How often each content is needed, whosever it is. Whoever names the content of others in a leaf of its own does
@@ -208,19 +212,20 @@ fn uses(view: &View, time: u64) -> HashMap<ContentRef, usize> {
     let mut count = |content: ContentRef| *uses.entry(content).or_default() += 1;
     for (_, chart) in view.charts() {
         chart.keys().iter().for_each(|entry| count(entry.content));
-        let all = named(chart, time);
+        let all = named(view, chart, time);
         let all = all.iter().flat_map(|record| &record.contents);
         all.filter(|one| one.standing.is_needed()).for_each(|one| count(one.content));
     }
     uses
 }
 
-fn named(chart: &Chart, time: u64) -> Vec<RecordContent> {
-    let signers = signers(chart);
+fn named(view: &View, chart: &Chart, time: u64) -> Vec<RecordContent> {
+    let (signers, answers) = (signers(chart), answers(chart));
+    let is_final = |at: Position| view.confirmed(at.block).is_final();
     let mut records: BTreeMap<RecordId, RecordContent> = BTreeMap::new();
     for proposal in chart.proposals() {
         let event = &proposal.event;
-        for (leaf, state) in event.leaves.iter().zip(&proposal.states) {
+        for (index, (leaf, state)) in event.leaves.iter().zip(&proposal.states).enumerate() {
             let key = leaf.key(event.patient, event.author);
             let entry = records.entry(key.id());
             let found =
@@ -231,9 +236,25 @@ fn named(chart: &Chart, time: u64) -> Vec<RecordContent> {
             });
             match version {
                 Some(version) if *state == LeafState::Accepted => {
-                    found.contents.extend(of_version(version, &key, &signers));
+                    found.contents.extend(of_version(version, &key, &signers, is_final));
                 }
-                _ => found.contents.push(of_leaf(proposal, leaf, *state, time)),
+                _ => {
+                    let standing = standing(proposal, *state, time);
+                    let answered = answers.get(&(event.proposal, index)).copied();
+                    let decided = match standing {
+                        ContentStanding::Withdrawn => withdrawn(chart, proposal),
+                        _ => answered,
+                    };
+                    found.contents.push(NamedContent {
+                        content: leaf.content,
+                        version: leaf.version(),
+                        since: proposal.announced,
+                        by: event.author,
+                        standing,
+                        shared: false,
+                        is_final: is_final(decided.unwrap_or(proposal.announced)),
+                    });
+                }
             }
         }
     }
@@ -245,43 +266,45 @@ fn of_version(
     version: &Version,
     key: &RecordKey,
     signers: &BTreeMap<(RecordId, ContentRef), Address>,
+    is_final: impl Fn(Position) -> bool,
 ) -> impl Iterator<Item = NamedContent> {
     let last = version.contents.len() - 1;
     let named = move |(place, entry): (usize, &ContentEntry)| {
         let signer = signers.get(&(key.id(), entry.content)).copied();
+        let is_last = place == last;
         NamedContent {
             content: entry.content,
             version: version.id,
             since: entry.at,
             by: if place == 0 { key.author } else { signer.unwrap_or(key.patient) },
-            standing: if place == last {
-                ContentStanding::Current
-            } else {
-                ContentStanding::Resealed
-            },
+            standing: if is_last { ContentStanding::Current } else { ContentStanding::Resealed },
             shared: false,
+            is_final: is_final(entry.at),
         }
     };
     version.contents.iter().enumerate().map(named)
 }
 
-/// Content of a version that does not count, or not yet.
-fn of_leaf(proposal: &Proposal, leaf: &Leaf, state: LeafState, time: u64) -> NamedContent {
-    let standing = match state {
+/// What content of a version is that does not count, or not yet.
+fn standing(proposal: &Proposal, state: LeafState, time: u64) -> ContentStanding {
+    match state {
         LeafState::Unconfirmed if proposal.withdrawn => ContentStanding::Withdrawn,
         LeafState::Unconfirmed if time > proposal.event.deadline => ContentStanding::Expired,
         LeafState::Unconfirmed | LeafState::Accepted => ContentStanding::Waiting,
         LeafState::Rejected => ContentStanding::Rejected,
         LeafState::Void(reason) => ContentStanding::Void(reason),
-    };
-    NamedContent {
-        content: leaf.content,
-        version: leaf.version(),
-        since: proposal.announced,
-        by: proposal.event.author,
-        standing,
-        shared: false,
     }
+}
+
+/// Where the author took a proposal back.
+fn withdrawn(chart: &Chart, proposal: &Proposal) -> Option<Position> {
+    let own = |event: &LedgerEvent| match event {
+        LedgerEvent::Withdrawn { author, proposal: id, .. } => {
+            (*author, *id) == (proposal.event.author, proposal.event.proposal)
+        }
+        _ => false,
+    };
+    chart.events().iter().find(|stamped| own(&stamped.event)).map(|stamped| stamped.at)
 }
 
 /// Who first announced a content by a reseal.
