@@ -9,6 +9,8 @@ mod import;
 mod people;
 #[path = "story/places.rs"]
 mod places;
+#[path = "story/remote.rs"]
+mod remote;
 
 use std::{
     collections::BTreeMap,

@@ -14,7 +14,7 @@ use crate::{Network, document};
 
 /// Where a journal breaks, as a process that is killed there.
 #[derive(Clone, Copy, Debug)]
-enum Break {
+pub(crate) enum Break {
     Never,
     /// Before entry number n is kept.
     Before(usize),
@@ -57,7 +57,7 @@ fn input(run: usize, n: usize) -> ImportInput {
 }
 
 /// A scan of three megabytes and a bit, different for each run.
-fn scan(network: &Network, run: usize) -> (AttachedFile, Vec<u8>) {
+pub(crate) fn scan(network: &Network, run: usize) -> (AttachedFile, Vec<u8>) {
     let path = network.files.path().join(format!("run{run}.dcm"));
     let bytes: Vec<u8> =
         (0..3_000_017_usize).map(|n| ((n * (run + 3)) >> 7).to_le_bytes()[0]).collect();
@@ -73,7 +73,7 @@ fn kept(network: &Network) -> Vec<PathBuf> {
     files.map(|file| file.unwrap().path()).collect()
 }
 
-async fn import(
+pub(crate) async fn import(
     network: &Network,
     inputs: Vec<ImportInput>,
     entries: &mut Vec<JournalEntry>,
@@ -211,7 +211,7 @@ async fn an_attachment_that_breaks_at_any_step_is_sealed_and_proposed_once() {
 }
 
 /// The patient examines and accepts the one proposal that waits, and gets the very bytes.
-async fn accept_scan(network: &Network, bytes: &[u8]) {
+pub(crate) async fn accept_scan(network: &Network, bytes: &[u8]) {
     let (patient, nobody) = (&network.patient, CosignPolicy::default());
     let inbox = patient.inbox().await.unwrap();
     let [proposal] = &inbox[..] else { panic!("{} proposals", inbox.len()) };

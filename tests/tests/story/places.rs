@@ -179,7 +179,7 @@ impl Network {
         (found.standing, found.is_needed())
     }
 
-    async fn removable(&self) -> [Vec<ContentRef>; 2] {
+    pub(crate) async fn removable(&self) -> [Vec<ContentRef>; 2] {
         let patient = self.patient.removable().await.unwrap();
         let author = self.author.removable(&self.contact).await.unwrap();
         [contents(&patient), contents(&author)]
