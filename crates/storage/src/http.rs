@@ -26,6 +26,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How much of a node's words is shown, in bytes.
 const MAX_WORDS_LEN: usize = 160;
 
+/// How much of a refusal is read, in bytes.
+const REFUSAL_LIMIT: usize = 16 << 10;
+
 /// How Galen speaks to storage nodes and services.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
@@ -121,7 +124,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) action: &'static str,
     /// Builds the request on the client and the URL of an endpoint, which ends in a slash; again for each try.
     pub(crate) build: &'a (dyn Fn(&Client, &Url) -> RequestBuilder + Send + Sync),
-    /// The longest body that makes sense, in bytes. A longer one is an error, found before it is read.
+    /// The longest body of a success that makes sense, in bytes. A longer one is an error, found before it is read.
     pub(crate) limit: usize,
     /// Whether 500 is how the node says no (kubo) and not a fault that may pass.
     pub(crate) says_no_with_500: bool,
@@ -241,7 +244,11 @@ impl Http {
                 return Err(Failure { fault, wish: wish(&response) });
             }
             let headers = response.headers().clone();
-            let body = body(response, ask.limit, after).await?;
+            let body = if status.is_success() {
+                body(response, ask.limit, after).await?
+            } else {
+                refusal(response, after).await?
+            };
             if says_no && !body.starts_with(b"{") {
                 // Not the node's own words, so a fault that may pass.
                 return Err(NodeFault::Status(status.as_u16()).into());
@@ -341,6 +348,17 @@ fn unreachable(error: &reqwest::Error, after: Duration) -> Failure {
     }
     let what = if error.is_connect() { "no connection" } else { "the connection broke" };
     NodeFault::Unreachable(what.to_owned()).into()
+}
+
+/// The beginning of what somebody says who refuses. Proxies say it in whole pages, whatever was asked for.
+async fn refusal(mut response: Response, after: Duration) -> Result<Bytes, Failure> {
+    let mut body = BytesMut::new();
+    while body.len() < REFUSAL_LIMIT
+        && let Some(part) = response.chunk().await.map_err(|error| unreachable(&error, after))?
+    {
+        body.extend_from_slice(&part[..part.len().min(REFUSAL_LIMIT - body.len())]);
+    }
+    Ok(body.freeze())
 }
 
 /// The body, refused where it gets too long.

@@ -92,6 +92,8 @@ pub struct Store {
     faults: Vec<(String, Fault, usize, usize)>,
     /// Postage that blocks were sent with.
     pub paid_with: HashSet<B256>,
+    /// What callers showed to be let in.
+    pub tokens: HashSet<String>,
     /// What was stored in each session since the newest request in it began.
     dirty: HashMap<u64, Vec<B256>>,
     /// Calls that are being answered.
@@ -377,6 +379,8 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
     let mut fault = {
         let mut store = store.lock().unwrap();
         store.calls.push(call.clone());
+        let token = head.headers.get(header::AUTHORIZATION);
+        store.tokens.extend(token.and_then(|token| token.to_str().ok()).map(str::to_owned));
         if let Some(tag) = tag {
             store.dirty.insert(tag, Vec::new());
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::postage::Batch;
 use crate::{
     NodeFault, PostageFault, StorageError,
-    http::{Answer, Ask, Http},
+    http::{Answer, Ask, Http, inert},
     swarm::CHUNK_LEN,
 };
 
@@ -22,9 +22,6 @@ const JSON_LIMIT: usize = 1 << 20;
 
 /// How many bytes of content a node pins or unpins in a second at the very least: it notes down each chunk.
 const PINNED_IN_A_SECOND: u64 = 1 << 20;
-
-/// Longest version that is shown, in characters.
-const MAX_VERSION_LEN: usize = 64;
 
 const BATCH: &str = "swarm-postage-batch-id";
 const TAG: &str = "swarm-tag";
@@ -189,7 +186,7 @@ impl Bee {
             return Err(answer.unexpected(action));
         }
         let About { version } = json(&answer, action, "its health")?;
-        Ok(Some(version.chars().filter(|c| !c.is_control()).take(MAX_VERSION_LEN).collect()))
+        Ok(Some(inert(&version)))
     }
 
     /// Opens an upload session.
