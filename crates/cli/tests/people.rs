@@ -7,16 +7,20 @@
 #[path = "people/world.rs"]
 mod world;
 
+#[path = "../../storage/tests/twin/bee.rs"]
+mod bee;
+
 use std::{
     collections::BTreeMap,
     ops::Deref,
-    process::Stdio,
+    process::{Command, Stdio},
     sync::{PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, Instant},
 };
 
 use alloy::providers::ProviderBuilder;
 use alloy_primitives::Address;
+use bee::{Bee, Fault};
 use galen_chain::{Account, CosignPolicy, Ledger, key_from_mnemonic};
 use galen_crypto::RootSeed;
 use galen_fhir::Category;
@@ -598,6 +602,62 @@ fn an_interrupted_attachment_goes_on_where_it_was() {
     assert_eq!(records.len(), 1);
     let copy = cast.world.file("copy.dcm");
     cast.patient.ok(&["record", "get", at(&records[0], "/id"), "--out", copy.to_str().unwrap()]);
+    assert!(std::fs::read(copy).unwrap() == bytes, "byte for byte");
+}
+
+/// The same while it is sent to a node: what the node confirmed is not sent again, and nothing is sealed again.
+#[test]
+fn an_attachment_killed_while_it_is_sent_goes_on_where_it_was() {
+    const LEN: usize = 24 << 20;
+    /// Requests that are under way when a process is killed, and what a node may take back because of it.
+    const UNDER_WAY: u32 = 16;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let node = runtime.block_on(Bee::start());
+    node.fail("POST bytes", Fault::Slow(Duration::from_millis(300)), usize::MAX);
+    let mut cast = Cast::meet();
+    // The hospital keeps a copy of its own; the patient has nothing but the node to read it from.
+    let own = cast.world.path("own");
+    let copied = Command::new("cp").args(["-r", &cast.world.path("store"), &own]).status();
+    assert!(copied.unwrap().success());
+    cast.cast.hospital.store = format!("swarm:{},local:{own}", node.url);
+    cast.cast.patient.store = format!("{},swarm:{}", cast.patient.store, node.url);
+    let bytes: Vec<u8> = (0..LEN).map(|n| ((n * 11) >> 9).to_le_bytes()[0]).collect();
+    let scan = cast.world.file("scan.dcm");
+    std::fs::write(&scan, &bytes).unwrap();
+    let args = ["record", "propose", "--to", "anna", "--attach", scan.to_str().unwrap()];
+    let args =
+        [&args[..], &["--media-type", "application/dicom", "--category", "imaging"]].concat();
+    let sent = || node.store().received.values().sum::<u32>();
+    let before = sent();
+    let mut cuts = 0;
+    for blocks in [1, 9, 20, 35] {
+        let mut command = cast.hospital.command(&args);
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let started = Instant::now();
+        while sent() < before + blocks && process.try_wait().unwrap().is_none() {
+            assert!(started.elapsed() < Duration::from_secs(120), "the import hangs");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        cuts += u32::from(process.try_wait().unwrap().is_none());
+        process.kill().unwrap();
+        process.wait().unwrap();
+        runtime.block_on(node.idle());
+    }
+    // First, so that what stops the import is shown.
+    cast.hospital.ok(&args);
+    assert!(cuts >= 2, "the import was cut {cuts} times");
+    let needed = u32::try_from(node.store().received.len()).unwrap();
+    assert!(sent() <= needed + cuts * UNDER_WAY, "{} of {needed} blocks, {cuts} cuts", sent());
+    let imports = cast.hospital.home.join("profiles/default/imports");
+    let journal = files_below(&imports).remove(0).0;
+    let journal = std::fs::read_to_string(journal).unwrap();
+    assert_eq!(journal.matches(r#""step":"sealed""#).count(), 1, "{journal}");
+    node.heal();
+    cast.patient.ok(&["record", "accept", "--all"]);
+    let list = cast.patient.json(&["record", "list", "--state", "current"]);
+    let copy = cast.world.file("copy.dcm");
+    let id = at(&items(&list, "/records")[0], "/id");
+    cast.patient.ok(&["record", "get", id, "--out", copy.to_str().unwrap()]);
     assert!(std::fs::read(copy).unwrap() == bytes, "byte for byte");
 }
 
