@@ -47,7 +47,12 @@ const STEPS: &[Step] = &[
         )
     }),
     step("features", 10, |shop| {
-        let hardware = ["--workspace", "--all-targets", "--features", "galen-cli/hardware,galen-storage/bench"];
+        let hardware = [
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "galen-cli/hardware,galen-storage/bench",
+        ];
         shop.cargo(&[&["clippy"][..], &hardware, &["--", "-D", "warnings"]].concat())
     }),
     step("xtask", 5, |shop| shop.cargo(&["test", "--manifest-path", "xtask/Cargo.toml"])),
@@ -58,10 +63,7 @@ const STEPS: &[Step] = &[
     step("demo", 30, |shop| {
         shop.cargo(&["build", "--release"])?;
         shop.demo(&[], 10.0)?;
-        let data = std::env::var_os("GALEN_FHIR").unwrap_or_else(|| "../shared/fhir".into());
-        let bundle = largest_file(&shop.root.join(data).join("synthea"))?;
-        let bundle = bundle.to_str().ok_or_eyre("a path that is not UTF-8")?;
-        shop.demo(&["--bundle", bundle], 60.0)
+        shop.demo(&["--bundle", &shop.bundle()?], 60.0)
     }),
     // geth, kubo and bee are built from source the first time: 2 to 4 minutes each, once.
     step("nodes", 25, |shop| shop.run(&mut shop.command("scripts/nodes"))),
@@ -74,7 +76,20 @@ const STEPS: &[Step] = &[
         }
         Ok(())
     }),
-    step("stores", 15, |shop| shop.run(shop.command("scripts/stores").arg("selftest"))),
+    step("stores", 25, |shop| {
+        shop.run(shop.command("scripts/stores").arg("selftest"))?;
+        let mut command = shop.command("scripts/stores");
+        command.arg("run").arg(cargo()).args(["test", "--package", "galen-storage"]);
+        // The real nodes are there, so a test that skips them has failed.
+        shop.run(
+            command.args(["--test", "address", "--test", "nodes"]).env("GALEN_REQUIRE_NODES", "1"),
+        )?;
+        shop.cargo(&["build", "--release"])?;
+        // bee signs for each 4 KiB, which is most of the time.
+        let mut command = shop.command("scripts/stores");
+        command.args(["run", "--anvil", "bash", "-c", DEMO_ON_NODES]).arg(cargo());
+        Shop::check_demo(command.arg(shop.bundle()?), 300.0)
+    }),
     step("forge-build", 15, |shop| {
         // A warning fails, and so does a contract that is too large to be deployed.
         shop.forge("default", &["build", "--deny", "warnings"])?;
@@ -102,6 +117,10 @@ const STEPS: &[Step] = &[
         )
     }),
 ];
+
+/// The demo on the chain and the stores that `scripts/stores` started. The shell knows where they are.
+const DEMO_ON_NODES: &str = r#"exec "$0" run --release --quiet -- --quiet --json demo --bundle "$1" \
+    --rpc-url "$GALEN_RPC_URL" --store "swarm:$GALEN_BEE_URL#batch=$GALEN_BEE_BATCH,ipfs:$GALEN_IPFS_URL""#;
 
 /// The output folder of the profile `halmos`.
 const HALMOS_OUT: &str = "contracts/cache/halmos/out";
@@ -245,10 +264,15 @@ impl Shop<'_> {
         Ok(())
     }
 
-    /// The README's demo, which must account for every read and end in time.
+    /// The README's demo.
     fn demo(&self, args: &[&str], seconds: f64) -> Result<()> {
         let demo = ["run", "--release", "--quiet", "--", "--quiet", "--json", "demo"];
-        let output = self.command(cargo()).args(demo).args(args).output()?;
+        Self::check_demo(self.command(cargo()).args(demo).args(args), seconds)
+    }
+
+    /// Runs a demo, which must account for every read and end in time.
+    fn check_demo(command: &mut Command, seconds: f64) -> Result<()> {
+        let output = command.output().wrap_err("cannot run `timeout` of coreutils")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let report: Value = serde_json::from_slice(&output.stdout).wrap_err("no JSON")?;
         let took = report["seconds"].as_f64().ok_or_eyre("no `seconds`")?;
@@ -257,6 +281,13 @@ impl Shop<'_> {
         ensure!(report["accesses_logged"] == report["reads_granted"], "a read is not in the log");
         ensure!(took < seconds, "{took:.1} s, and {seconds} s are allowed");
         Ok(())
+    }
+
+    /// The largest bundle of the shared FHIR data.
+    fn bundle(&self) -> Result<String> {
+        let data = std::env::var_os("GALEN_FHIR").unwrap_or_else(|| "../shared/fhir".into());
+        let bundle = largest_file(&self.root.join(data).join("synthea"))?;
+        bundle.into_os_string().into_string().ok().ok_or_eyre("a path that is not UTF-8")
     }
 
     fn forge(&self, profile: &str, args: &[&str]) -> Result<()> {
