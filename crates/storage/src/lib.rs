@@ -11,13 +11,12 @@ mod addresses;
 mod blocking;
 mod error;
 mod health;
-#[allow(dead_code, reason = "the places that need it come next")]
+#[allow(dead_code, reason = "a folder on a web server needs the rest of it")]
 mod http;
 pub mod ipfs;
 mod local;
 mod options;
 mod parallel;
-#[allow(dead_code, reason = "the places that implement it come next")]
 mod place;
 mod places;
 mod reader;

@@ -90,21 +90,23 @@ impl Storage {
     ///
     /// Those of [`open`](Self::open) but `NotFound`: a place that does not answer may have it.
     pub async fn contains(&self, at: &ContentRef) -> Result<bool, StorageError> {
-        let candidates = self.candidates(at).await?;
+        let mut candidates = self.candidates(at).await?;
+        let mut earlier = Vec::new();
         for candidate in &candidates {
             if let Some(store) = candidate.site.local.clone() {
                 let here = candidate.at;
-                if blocking(move || store.contains(&here)).await? {
-                    return Ok(true);
+                match blocking(move || store.contains(&here)).await {
+                    Ok(true) => return Ok(true),
+                    Ok(false) => {}
+                    Err(error) => earlier.push((candidate.site.name().to_owned(), error)),
                 }
             }
         }
-        let remote = candidates.into_iter().filter(|candidate| candidate.site.local.is_none());
-        let remote: Vec<_> = remote.collect();
-        if remote.is_empty() {
+        candidates.retain(|candidate| candidate.site.local.is_none());
+        if candidates.is_empty() && earlier.is_empty() {
             return Ok(false);
         }
-        match self.source(at, remote, Vec::new()).content_len().await {
+        match self.source(at, candidates, earlier).content_len().await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),

@@ -79,7 +79,7 @@ impl Site {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.info.name
+        self.place.name()
     }
 
     /// Takes note of an error.

@@ -47,8 +47,10 @@ pub enum Fault {
     TooMany(usize),
     /// The right answer after a while.
     Slow(Duration),
-    /// No answer.
+    /// Nothing is done, and there is no answer.
     Never,
+    /// All is done, but there is no answer.
+    Mute,
     /// The right answer elsewhere.
     Redirect,
     /// The connection ends in the middle of the right answer.
@@ -88,6 +90,8 @@ pub struct Store {
     pub received: HashMap<B256, u32>,
     /// Method and first part of the path of every request, in order.
     pub calls: Vec<String>,
+    /// How many calls never get an answer.
+    hangs: usize,
     /// Faults that wait: the call, the fault, how often still, how many calls are spared first.
     faults: Vec<(String, Fault, usize, usize)>,
     /// Postage that blocks were sent with.
@@ -138,6 +142,11 @@ impl Bee {
     /// Spares some calls first.
     pub fn fail_later(&self, call: &str, fault: Fault, times: usize, spared: usize) {
         self.store().faults.push((call.to_owned(), fault, times, spared));
+    }
+
+    /// How many calls wait for an answer that never comes.
+    pub fn hangs(&self) -> usize {
+        self.store().hangs
     }
 
     /// From now on all goes well.
@@ -394,6 +403,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
         Some(Fault::Redirect) => elsewhere(),
         Some(Fault::Nonsense) => Answer { status: 200, body: b"<html>".to_vec() },
         Some(Fault::Never) => {
+            store.lock().unwrap().hangs += 1;
             tokio::time::sleep(FOR_EVER).await;
             elsewhere()
         }
@@ -403,13 +413,19 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
             }
             let forgets = fault == Some(Fault::Forget);
             store.lock().unwrap().busy += 1;
+            let hung = Arc::clone(&store);
             let respond = move || {
                 let sent = Sent::new(&call, head.headers, &body);
                 let mut store = store.lock().unwrap();
                 store.busy -= 1;
                 store.respond(&head.method, &path, &sent, forgets)
             };
-            tokio::task::spawn_blocking(respond).await.unwrap()
+            let right = tokio::task::spawn_blocking(respond).await.unwrap();
+            if fault == Some(Fault::Mute) {
+                hung.lock().unwrap().hangs += 1;
+                tokio::time::sleep(FOR_EVER).await;
+            }
+            right
         }
     };
     // A refusal that comes while a large body is still under way never arrives.

@@ -48,8 +48,10 @@ pub enum Fault {
     TooMany(usize),
     /// The right answer after a while.
     Slow(Duration),
-    /// No answer.
+    /// Nothing is done, and there is no answer.
     Never,
+    /// All is done, but there is no answer.
+    Mute,
     /// The right answer elsewhere.
     Redirect,
     /// The connection ends in the middle of the right answer.
@@ -80,6 +82,8 @@ pub struct Store {
     pub asked: Vec<Value>,
     /// The token that the pinning service wants.
     pub token: Option<&'static str>,
+    /// How many calls never get an answer.
+    hangs: usize,
     /// Faults that wait: the call, the fault, how often still, how many calls are spared first.
     faults: Vec<(String, Fault, usize, usize)>,
 }
@@ -118,6 +122,11 @@ impl Kubo {
     /// Spares some calls first.
     pub fn fail_later(&self, call: &str, fault: Fault, times: usize, spared: usize) {
         self.store().faults.push((call.to_owned(), fault, times, spared));
+    }
+
+    /// How many calls wait for an answer that never comes.
+    pub fn hangs(&self) -> usize {
+        self.store().hangs
     }
 
     /// From now on all goes well.
@@ -411,6 +420,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
         Some(Fault::Redirect) => Answer { status: 307, body: Vec::new() },
         Some(Fault::Nonsense) => Answer { status: 200, body: b"<html>".to_vec() },
         Some(Fault::Never) => {
+            store.lock().unwrap().hangs += 1;
             tokio::time::sleep(FOR_EVER).await;
             refuses("late")
         }
@@ -420,6 +430,10 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
             }
             let asked = Asked { method: head.method, path, query, headers: head.headers, body };
             let right = store.lock().unwrap().respond(&asked, fault == Some(Fault::Forget));
+            if fault == Some(Fault::Mute) {
+                store.lock().unwrap().hangs += 1;
+                tokio::time::sleep(FOR_EVER).await;
+            }
             match right {
                 Some(right) => right,
                 None => {
