@@ -261,6 +261,9 @@ pub enum PostageFault {
     /// The batch has run out of time.
     #[error("its postage batch has expired, and so may what was uploaded with it; buy a new one")]
     Expired,
+    /// The node does not take again what broke off under this batch, a fault of bee before v2.
+    #[error("it does not take again what broke off before, as bee before v2; name another batch")]
+    Stuck,
     /// The batch has stamped as much as it can.
     #[error("its postage batch is full; dilute it or buy a larger one")]
     Full,

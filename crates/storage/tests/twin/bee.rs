@@ -96,6 +96,10 @@ pub struct Store {
     faults: Vec<(String, Fault, usize, usize)>,
     /// Postage that blocks were sent with.
     pub paid_with: HashSet<B256>,
+    /// Whether blocks that break off are never taken again with the same batch, as by bee before v2.
+    pub forgets_no_stamp: bool,
+    /// Blocks that broke off, and their batches.
+    stuck: HashSet<(B256, B256)>,
     /// What callers showed to be let in.
     pub tokens: HashSet<String>,
     /// What was stored in each session since the newest request in it began.
@@ -292,6 +296,14 @@ impl Store {
         let Some((root, chunks)) = &request.chunks else {
             return message(400, "insufficient data length");
         };
+        let batch = request.headers["swarm-postage-batch-id"].to_str().unwrap().parse().unwrap();
+        if self.stuck.contains(&(*root, batch)) {
+            return message(500, "split write all failed");
+        }
+        if request.breaks_off && self.forgets_no_stamp {
+            self.stuck.insert((*root, batch));
+            return message(500, "split write all failed");
+        }
         *self.received.entry(*root).or_default() += 1;
         if !forgets {
             self.chunks.extend(chunks.iter().cloned());
@@ -354,10 +366,12 @@ struct Sent {
     headers: HeaderMap,
     /// What the body is made into if the call stores it: the address of all, and the chunks with theirs.
     chunks: Option<(B256, Chunks)>,
+    /// Whether the caller goes away in the middle.
+    breaks_off: bool,
 }
 
 impl Sent {
-    fn new(call: &str, headers: HeaderMap, body: &[u8]) -> Self {
+    fn new(call: &str, headers: HeaderMap, body: &[u8], fault: Option<Fault>) -> Self {
         let mut chunks = Chunks::new();
         let root = match call {
             "POST bytes" => {
@@ -373,7 +387,8 @@ impl Sent {
             }
             _ => None,
         };
-        Self { headers, chunks: root.map(|root| (root, chunks)) }
+        let breaks_off = fault == Some(Fault::Cut);
+        Self { headers, chunks: root.map(|root| (root, chunks)), breaks_off }
     }
 }
 
@@ -415,7 +430,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
             store.lock().unwrap().busy += 1;
             let hung = Arc::clone(&store);
             let respond = move || {
-                let sent = Sent::new(&call, head.headers, &body);
+                let sent = Sent::new(&call, head.headers, &body, fault);
                 let mut store = store.lock().unwrap();
                 store.busy -= 1;
                 store.respond(&head.method, &path, &sent, forgets)

@@ -138,3 +138,16 @@ pub(super) async fn explain(
     };
     StorageError::Postage { node, fault }
 }
+
+/// What a fault of the node means for a block that may have broken off before. Bee before v2 keeps the stamp of each
+/// chunk that it throws away then, and takes none of them with that stamp again.
+pub(super) fn stuck(error: StorageError) -> StorageError {
+    match error {
+        StorageError::Node { node, fault: NodeFault::Status(status), .. }
+            if status == StatusCode::INTERNAL_SERVER_ERROR.as_u16() =>
+        {
+            StorageError::Postage { node, fault: PostageFault::Stuck }
+        }
+        error => error,
+    }
+}

@@ -409,6 +409,28 @@ async fn a_node_that_lost_what_it_confirmed_gets_it_again() {
     assert!(liar.store().received.values().all(|times| *times <= 2), "one more chance");
 }
 
+/// The marks stay right under another batch, so the way out is to name one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_an_old_node_never_takes_again_is_explained() {
+    let twin = Twin::start().await;
+    let other = Batch::new(0x0d, 10);
+    twin.store().batches.push(other);
+    twin.store().forgets_no_stamp = true;
+    let mut stage = Stage::with(&[&twin], 3 * MIB, None, PATIENT);
+    twin.fail_later("POST bytes", Fault::Cut, usize::MAX, 2);
+    stage.send().await.unwrap_err();
+    twin.heal();
+    stage.marks.after_a_kill(&[]);
+    match stage.send().await {
+        Err(StorageError::Postage { fault, .. }) => assert_eq!(fault, PostageFault::Stuck),
+        result => panic!("{result:?}"),
+    }
+    stage.place.batch = Some(other.id);
+    stage.send().await.unwrap();
+    assert_eq!(stage.read().await.unwrap(), stage.content);
+    assert!(twin.store().received.values().all(|times| *times == 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_not_found() {
     let twin = Twin::start().await;

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy_primitives::B256;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use galen_types::{ContentRef, Store};
 
 use super::{
@@ -96,6 +96,8 @@ impl Sending<'_> {
         self.shape.count(level) - u64::from(is_carried)
     }
 
+    /// When one request fails, those beside it still come to their end: a node wastes what it has of a block that
+    /// breaks off, and bee before v2 never takes it again under the same postage.
     async fn level(&self, level: usize, first: u64, count: u64) -> Result<(), StorageError> {
         let next = AtomicU64::new(0);
         let workers = (0..count.min(SIDE_BY_SIDE)).map(|_| async {
@@ -105,10 +107,13 @@ impl Sending<'_> {
                 if index >= count {
                     return Ok(());
                 }
-                self.block(&mut reader, level, index, first + index).await?;
+                if let Err(error) = self.block(&mut reader, level, index, first + index).await {
+                    next.store(count, Ordering::Relaxed);
+                    return Err(error);
+                }
             }
         });
-        try_join_all(workers).await.map(drop)
+        join_all(workers).await.into_iter().collect()
     }
 
     async fn block(
@@ -128,7 +133,8 @@ impl Sending<'_> {
         if !(may_be_there && self.bee.has(block.address).await?)
             && let Err(error) = self.bee.store(&block, self.batch).await
         {
-            return Err(postage::explain(self.bee, self.batch, &block, error).await);
+            let error = postage::explain(self.bee, self.batch, &block, error).await;
+            return Err(if may_be_there { postage::stuck(error) } else { error });
         }
         match level {
             _ if is_marked => Ok(()),
