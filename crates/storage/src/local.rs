@@ -29,9 +29,9 @@
 //! Version 1 had neither names nor part 3. Its files are read by their Swarm addresses; keeping the content
 //! again makes them whole. [`LocalStore::open`] makes a store of version 1 one of version 2.
 
-mod file;
+pub(crate) mod file;
 pub(crate) mod files;
-mod names;
+pub(crate) mod names;
 mod reader;
 mod writer;
 
@@ -57,7 +57,7 @@ pub const MAX_CONTENT_LEN: u64 = 1 << 36;
 /// Longest range that one call reads into memory, in bytes: 64 MiB. [`ContentReader`] has no such limit.
 pub const MAX_RANGE_LEN: u64 = 64 << 20;
 
-const MARKER: &str = "galen-store";
+pub(crate) const MARKER: &str = "galen-store";
 const MARKER_TEXT: &str = "galen store 2\n";
 const MARKER_TEXT_V1: &str = "galen store 1\n";
 const NEW_MARKER: &str = "galen-store.new";
@@ -308,9 +308,10 @@ impl LocalStore {
     /// `None` if there is no marker.
     fn version(&self) -> Result<Option<Version>, StorageError> {
         match fs::read(self.path(MARKER)) {
-            Ok(text) if text == MARKER_TEXT.as_bytes() => Ok(Some(Version::Current)),
-            Ok(text) if text == MARKER_TEXT_V1.as_bytes() => Ok(Some(Version::One)),
-            Ok(_) => Err(StorageError::UnknownVersion(self.root.clone())),
+            Ok(text) => match Version::of(&text) {
+                None => Err(StorageError::UnknownVersion(self.root.clone())),
+                known => Ok(known),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StorageError::io("read its version")(error)),
         }
@@ -393,9 +394,18 @@ impl LocalStore {
 
 /// What a marker says.
 #[derive(PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     One,
     Current,
+}
+
+impl Version {
+    /// By the text of a marker; `None` if it is of no version that this program knows.
+    pub(crate) fn of(marker: &[u8]) -> Option<Self> {
+        [(MARKER_TEXT, Self::Current), (MARKER_TEXT_V1, Self::One)]
+            .into_iter()
+            .find_map(|(text, version)| (marker == text.as_bytes()).then_some(version))
+    }
 }
 
 /// The addresses in a store, see [`LocalStore::list`].

@@ -1,6 +1,7 @@
 //! The places there are.
 
 mod dag;
+mod folder;
 mod gateway;
 mod ipfs;
 mod kubo;
@@ -10,7 +11,9 @@ mod swarm;
 
 use std::{collections::HashMap, sync::Arc};
 
-use self::{gateway::IpfsGateway, ipfs::IpfsPlace, pinning::PinningPlace, swarm::Swarm};
+use self::{
+    folder::FolderPlace, gateway::IpfsGateway, ipfs::IpfsPlace, pinning::PinningPlace, swarm::Swarm,
+};
 use crate::{
     HttpOptions, LocalStore, NodeOptions, PlaceKind, PlaceOptions, StorageError,
     blocking::blocking, http::Http, place::Place,
@@ -76,8 +79,8 @@ async fn build_one(
         PlaceKind::IpfsGateway { node } => {
             Built::remote(IpfsGateway::new(name.clone(), speak(name, node, http)?))
         }
-        PlaceKind::Folder { .. } => {
-            return Err(setting("this version of Galen reads no folders of web servers"));
+        PlaceKind::Folder { node } => {
+            Built::remote(FolderPlace::new(name.clone(), speak(name, node, http)?))
         }
         PlaceKind::Pinning { node, from } => {
             let what = "what a pinning service fetches from must be the name of an IPFS place";

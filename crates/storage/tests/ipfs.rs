@@ -13,12 +13,12 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use galen_storage::{
-    Addresser, Depth, HttpOptions, NodeFault, NodeOptions, PlaceKind, PlaceOptions, Presence,
-    Storage, StorageError, StorageOptions, Token,
+    Addresser, Depth, HttpOptions, LocalStore, NodeFault, NodeOptions, PlaceKind, PlaceOptions,
+    Presence, Storage, StorageError, StorageOptions, Token,
     ipfs::{Cid, Codec},
 };
 use galen_types::{ContentRef, ErrorKind, Store};
-use kubo::{Fault, Kubo, leaf, parent, sha256};
+use kubo::{Fault, Kubo, Web, leaf, parent, sha256};
 use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
@@ -410,6 +410,13 @@ async fn pinning_service_fetches_from_our_node_and_lets_go() {
     storage.put_bytes(content.clone()).await.unwrap();
     assert_eq!(kubo.store().requests.len(), 1, "nothing is pinned twice");
 
+    // Other content lies at our node already.
+    let other = kubo.add(&[5; MIB + 9]);
+    kubo.store().received.clear();
+    assert_eq!(storage.put_bytes(vec![5; MIB + 9]).await.unwrap(), at(other));
+    assert!(kubo.store().received.is_empty());
+    assert!(storage.release(&at(other), "service").await.unwrap());
+
     assert!(storage.release(&kept, "service").await.unwrap());
     assert!(kubo.store().requests.is_empty());
     let found = presence(storage.check(&kept, Depth::Root).await.unwrap());
@@ -471,4 +478,117 @@ async fn pinning_service_is_believed_only_when_it_has_everything() {
     service.store().requests[0].2 = 0;
     storage.put_bytes(content(9)).await.unwrap();
     assert_eq!(service.store().asked.len(), 2, "the pin that waited was found again");
+}
+
+fn folder(urls: &[&str]) -> (&'static str, PlaceKind) {
+    ("folder", PlaceKind::Folder { node: node(urls) })
+}
+
+#[tokio::test]
+async fn published_folder_is_read_by_both_addresses() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path()).unwrap();
+    let ranged = Web::start(dir.path(), true).await;
+    let whole = Web::start(dir.path(), false).await;
+    for len in [0, 1, 4096, 4097, 512 * 1024 + 1, MIB, MIB + 1, 9 * MIB + 5000] {
+        let content = content(len);
+        let addresses = store.put(content.as_slice()).unwrap();
+        for (web, kind) in [(&ranged, Store::Swarm), (&ranged, Store::Ipfs), (&whole, Store::Ipfs)]
+        {
+            let storage = reader(&[folder(&[&web.url])]).await;
+            let kept = addresses.of(kind);
+            assert_eq!(storage.len(&kept).await.unwrap(), len as u64);
+            assert_eq!(storage.get(&kept, u64::MAX).await.unwrap(), content, "{kept} {len}");
+            let (start, end) = (len / 2, len.min(len / 2 + 70_000));
+            web.calls.lock().unwrap().clear();
+            let range = storage.read_range(&kept, start as u64..end as u64).await.unwrap();
+            assert_eq!(range, content[start..end], "{kept} {len}");
+            let calls = web.calls.lock().unwrap().len();
+            assert!(calls <= 8, "{calls} requests for one range of {len} bytes");
+        }
+    }
+    let storage = reader(&[folder(&[&ranged.url])]).await;
+    assert_eq!(
+        storage.health().await[0].health.as_ref().unwrap().version.as_deref(),
+        Some("galen store 2")
+    );
+    for missing in [at([7; 32]), ContentRef::swarm([7; 32].into())] {
+        let error = storage.get(&missing, u64::MAX).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+}
+
+/// Whatever lies in the directory, the answer is an error or the right bytes.
+#[tokio::test]
+async fn damaged_folder_gives_no_wrong_byte() {
+    let (dir, good) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let content = content(2 * MIB + 5000);
+    let addresses = LocalStore::open(dir.path()).unwrap().put(content.as_slice()).unwrap();
+    LocalStore::open(good.path()).unwrap().put(content.as_slice()).unwrap();
+    let path = |directory: &Path, at: &ContentRef| {
+        let (kind, digits) =
+            at.to_string().split_once(':').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        directory.join(kind).join(&digits[..2]).join(digits)
+    };
+    let file = path(dir.path(), &addresses.of(Store::Swarm));
+    let right = std::fs::read(&file).unwrap();
+    let (web, other) = (Web::start(dir.path(), true).await, Web::start(good.path(), true).await);
+    let len = right.len();
+    let bits = [
+        0,
+        MIB,
+        content.len() - 1,
+        content.len(),
+        content.len() + 9_000,
+        len - 60,
+        len - 8,
+        len - 1,
+    ];
+    let damaged = bits.map(|byte| {
+        let mut bytes = right.clone();
+        bytes[byte] ^= 4;
+        bytes
+    });
+    let cut =
+        [right[..len - 1].to_vec(), right[1..].to_vec(), Vec::new(), [&right[..], &[0]].concat()];
+    for (index, bytes) in damaged.into_iter().chain(cut).enumerate() {
+        std::fs::write(&file, &bytes).unwrap();
+        for kind in [Store::Swarm, Store::Ipfs] {
+            let kept = addresses.of(kind);
+            match reader(&[folder(&[&web.url])]).await.get(&kept, u64::MAX).await {
+                // The part that only the other address needs may be damaged.
+                Ok(bytes) => assert_eq!(bytes, content, "{index} {kept}"),
+                Err(error) => {
+                    let typed =
+                        matches!(error, StorageError::Integrity(_) | StorageError::Node { .. });
+                    assert!(typed, "{index} {kept}: {error:?}");
+                }
+            }
+            let second = ("second", folder(&[&other.url]).1);
+            let both = reader(&[folder(&[&web.url]), second]).await;
+            assert_eq!(both.get(&kept, u64::MAX).await.unwrap(), content, "{index} {kept}");
+        }
+    }
+    // A name that leads elsewhere.
+    std::fs::write(&file, &right).unwrap();
+    let another = LocalStore::open(dir.path()).unwrap().put(&b"other"[..]).unwrap();
+    let name = path(dir.path(), &addresses.of(Store::Ipfs));
+    std::fs::write(&name, format!("{:x}\n", another.swarm)).unwrap();
+    let kept = addresses.of(Store::Ipfs);
+    let error = reader(&[folder(&[&web.url])]).await.get(&kept, u64::MAX).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
+    // The next endpoint has it right.
+    let endpoints = reader(&[folder(&[&web.url, &other.url])]).await;
+    assert_eq!(endpoints.get(&kept, u64::MAX).await.unwrap(), content);
+}
+
+#[tokio::test]
+async fn server_without_ranges_is_not_asked_for_long_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = vec![1; 33 * MIB];
+    let addresses = LocalStore::open(dir.path()).unwrap().put(content.as_slice()).unwrap();
+    let web = Web::start(dir.path(), false).await;
+    let storage = reader(&[folder(&[&web.url])]).await;
+    let error = storage.len(&addresses.of(Store::Swarm)).await.unwrap_err();
+    assert!(error.to_string().contains("only whole files"), "{error}");
 }

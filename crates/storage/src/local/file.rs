@@ -18,19 +18,30 @@ use crate::{
 /// Bytes of the length at the end.
 const FOOTER_LEN: u64 = 8;
 
+/// The bytes of a content file, wherever they lie.
+pub(crate) trait ReadAt: Send {
+    /// Fills `bytes` with those from `offset` on; [`io::ErrorKind::UnexpectedEof`] if there are fewer.
+    fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+}
+
+impl ReadAt for File {
+    fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.seek(SeekFrom::Start(offset)).and_then(|_| self.read_exact(bytes))
+    }
+}
+
 /// An open content file. Nothing that it says is verified.
-pub(super) struct ContentFile {
+pub(crate) struct ContentFile {
     at: ContentRef,
-    file: File,
+    file: Box<dyn ReadAt>,
     len: u64,
     ipfs_leaves: u64,
 }
 
 impl ContentFile {
-    /// Opens a file and reads the length at its end. A file that is not exactly as long as that says is
-    /// damaged.
+    /// Opens a file of a local store.
     pub(super) fn open(path: &Path, at: &ContentRef) -> Result<Self, StorageError> {
-        let mut file = match files::open_plain(path) {
+        let file = match files::open_plain(path) {
             Ok(Some(file)) => file,
             Ok(None) => return Err(StorageError::Integrity(*at)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -39,9 +50,19 @@ impl ContentFile {
             Err(error) => return Err(StorageError::io("open content")(error)),
         };
         let file_len = file.metadata().map_err(StorageError::io("read content"))?.len();
+        Self::new(Box::new(file), file_len, at)
+    }
+
+    /// Reads the length at the end of a file of `file_len` bytes. A file that is not exactly as long as that
+    /// says is damaged.
+    pub(crate) fn new(
+        mut file: Box<dyn ReadAt>,
+        file_len: u64,
+        at: &ContentRef,
+    ) -> Result<Self, StorageError> {
         let footer = file_len.checked_sub(FOOTER_LEN).ok_or(StorageError::Integrity(*at))?;
         let mut len = [0; 8];
-        read_at(&mut file, footer, &mut len, at)?;
+        read_at(&mut *file, footer, &mut len, at)?;
         let len = u64::from_le_bytes(len);
         if len > MAX_CONTENT_LEN {
             return Err(StorageError::Integrity(*at));
@@ -74,7 +95,7 @@ impl ContentFile {
 
     /// Bytes of the content.
     pub(super) fn content(&mut self, start: u64, bytes: &mut [u8]) -> Result<(), StorageError> {
-        read_at(&mut self.file, start, bytes, &self.at)
+        read_at(&mut *self.file, start, bytes, &self.at)
     }
 
     /// Addresses of Swarm nodes, from the node `first` on, counted through all levels.
@@ -84,7 +105,7 @@ impl ContentFile {
         addresses: &mut [u8],
     ) -> Result<(), StorageError> {
         let offset = self.len + first * REFERENCE_LEN as u64;
-        read_at(&mut self.file, offset, addresses, &self.at)
+        read_at(&mut *self.file, offset, addresses, &self.at)
     }
 
     /// Digests of all IPFS leaves: at most 65,536, 2 MiB. Empty if the file is of version 1.
@@ -92,7 +113,7 @@ impl ContentFile {
         let count = usize::try_from(self.ipfs_leaves).map_err(|_| self.damaged())?;
         let mut digests = vec![0; count * REFERENCE_LEN];
         let offset = self.len + swarm_nodes(self.len) * REFERENCE_LEN as u64;
-        read_at(&mut self.file, offset, &mut digests, &self.at)?;
+        read_at(&mut *self.file, offset, &mut digests, &self.at)?;
         Ok(digests.chunks_exact(REFERENCE_LEN).map(B256::from_slice).collect())
     }
 
@@ -110,13 +131,12 @@ fn swarm_nodes(len: u64) -> u64 {
 }
 
 fn read_at(
-    file: &mut File,
+    file: &mut dyn ReadAt,
     offset: u64,
     bytes: &mut [u8],
     at: &ContentRef,
 ) -> Result<(), StorageError> {
-    let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(bytes));
-    read.map_err(|error| match error.kind() {
+    file.read_at(offset, bytes).map_err(|error| match error.kind() {
         // The file was cut after it was opened.
         io::ErrorKind::UnexpectedEof => StorageError::Integrity(*at),
         _ => StorageError::io("read content")(error),

@@ -14,7 +14,7 @@ use super::{files, writer};
 use crate::StorageError;
 
 /// A name file: 64 hex digits and a newline.
-const NAME_LEN: usize = 65;
+pub(crate) const NAME_LEN: usize = 65;
 
 /// The path of what is called `digest`, below a directory with 256 shards.
 pub(super) fn sharded(dir: &Path, digest: &B256) -> PathBuf {
@@ -32,9 +32,14 @@ pub(super) fn read(path: &Path, at: &ContentRef) -> Result<Option<B256>, Storage
         Err(error) => return Err(failed(error)),
     };
     let text = read_text(file).map_err(failed)?;
-    let digits = text.strip_suffix(b"\n").and_then(|digits| std::str::from_utf8(digits).ok());
-    let address = digits.and_then(|digits| format!("swarm:{digits}").parse::<ContentRef>().ok());
-    address.map(|address| Some(address.digest)).ok_or(StorageError::Integrity(*at))
+    parse(&text).map(Some).ok_or(StorageError::Integrity(*at))
+}
+
+/// The Swarm address that the text of a name file holds.
+pub(crate) fn parse(text: &[u8]) -> Option<B256> {
+    let digits = std::str::from_utf8(text.strip_suffix(b"\n")?).ok()?;
+    let address: ContentRef = format!("swarm:{digits}").parse().ok()?;
+    Some(address.digest)
 }
 
 /// A whole name, or one byte more than any name has.

@@ -71,8 +71,12 @@ impl Piece {
 impl ContentReader {
     /// Opens the file and verifies the root of the tree that the address names, and with it the length.
     pub(super) fn open(path: &Path, at: &ContentRef) -> Result<Self, StorageError> {
-        let mut file = ContentFile::open(path, at)?;
-        let tree = match at.store {
+        Self::over(ContentFile::open(path, at)?)
+    }
+
+    /// Reads a file that is open already.
+    pub(crate) fn over(mut file: ContentFile) -> Result<Self, StorageError> {
+        let tree = match file.at().store {
             Store::Swarm => Tree::Swarm(SwarmTree::open(&mut file)?),
             Store::Ipfs => Tree::Ipfs(IpfsTree::open(&mut file)?),
         };

@@ -34,6 +34,17 @@ pub(crate) struct IpfsPlace {
     kubo: Arc<Kubo>,
 }
 
+/// The blocks about which a node is asked before they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Those that an earlier process may have sent.
+    Doubtful,
+    /// All that the marks do not vouch for.
+    Unmarked,
+    /// All, whatever the marks say.
+    All,
+}
+
 impl IpfsPlace {
     pub(crate) fn new(name: String, http: Http) -> Self {
         Self { name, kubo: Arc::new(Kubo::new(http)) }
@@ -49,21 +60,41 @@ impl IpfsPlace {
         self.kubo.connect(peer).await
     }
 
-    /// Sends the blocks that the node does not have. `forgetful`: asks it about each, whatever the marks say.
-    /// Otherwise returns whether any of them was passed over because of the marks.
-    async fn send_blocks(
+    /// Sends what is missing, and pins it.
+    pub(super) async fn send_and_pin(
         &self,
         upload: &Upload<'_>,
-        forgetful: bool,
-    ) -> Result<bool, StorageError> {
-        let content = upload.staged.reader(&upload.addresses.of(Store::Swarm))?;
-        let ours = upload.addresses.of(Store::Ipfs);
+        asked: Asked,
+    ) -> Result<(), StorageError> {
+        let addresses = &upload.addresses;
+        let root = ipfs::root(addresses.ipfs, addresses.len);
+        let name = format!("galen {:x}", addresses.swarm);
+        let rests_on_marks = self.send_blocks(upload, asked).await?;
+        let complete = !rests_on_marks || self.kubo.has_all(&root, addresses.len).await?;
+        if complete && self.kubo.pin(&root, &name, addresses.len).await? {
+            return Ok(());
+        }
+        // What nobody had pinned may have been thrown away meanwhile, or lies at another node of this name.
+        self.send_blocks(upload, Asked::All).await?;
+        if self.kubo.pin(&root, &name, addresses.len).await? {
+            return Ok(());
+        }
+        let node = self.kubo.http().node().to_owned();
+        Err(StorageError::Node { node, action: "pin content", fault: NodeFault::Lost })
+    }
+
+    /// Sends the blocks that the node does not have. Returns whether any was passed over because of the marks.
+    async fn send_blocks(&self, upload: &Upload<'_>, asked: Asked) -> Result<bool, StorageError> {
+        let (staged, addresses) = (upload.staged.clone(), upload.addresses);
         // One block waits while the others are under way.
         let (give, take) = mpsc::channel(1);
-        let (cut, sent) = tokio::join!(
-            blocking(move || cut(content, &give, &ours)),
-            self.send_each(upload, take, forgetful)
-        );
+        let cut = blocking(move || {
+            let ours = addresses.of(Store::Ipfs);
+            // A file of a store of version 1 is known by its Swarm address only.
+            let by_swarm = || staged.reader(&addresses.of(Store::Swarm));
+            cut(staged.reader(&ours).or_else(|_| by_swarm())?, &give, &ours)
+        });
+        let (cut, sent) = tokio::join!(cut, self.send_each(upload, take, asked));
         cut.and(sent)
     }
 
@@ -71,14 +102,14 @@ impl IpfsPlace {
         &self,
         upload: &Upload<'_>,
         mut blocks: mpsc::Receiver<Ready>,
-        forgetful: bool,
+        asked: Asked,
     ) -> Result<bool, StorageError> {
         let mut rests_on_marks = false;
         let marks = upload.marks;
         let doubtful = marks.doubtful();
         let mut under_way = JoinSet::new();
         while let Some(block) = blocks.recv().await {
-            if marks.is_sent(block.number) && !forgetful {
+            if marks.is_sent(block.number) && asked != Asked::All {
                 rests_on_marks = true;
                 continue;
             }
@@ -87,7 +118,7 @@ impl IpfsPlace {
             while under_way.len() > most {
                 confirm(upload, &mut under_way).await?;
             }
-            let ask = forgetful || doubtful.contains(&block.number);
+            let ask = asked != Asked::Doubtful || doubtful.contains(&block.number);
             under_way.spawn(send_one(Arc::clone(&self.kubo), block, ask));
         }
         while !under_way.is_empty() {
@@ -129,24 +160,7 @@ impl Place for IpfsPlace {
     }
 
     async fn send(&self, upload: &Upload<'_>) -> Result<(), StorageError> {
-        let addresses = &upload.addresses;
-        let root = ipfs::root(addresses.ipfs, addresses.len);
-        let name = format!("galen {:x}", addresses.swarm);
-        let rests_on_marks = self.send_blocks(upload, false).await?;
-        let complete = !rests_on_marks || self.kubo.has_all(&root, addresses.len).await?;
-        if complete && self.kubo.pin(&root, &name, addresses.len).await? {
-            return Ok(());
-        }
-        // What nobody had pinned may have been thrown away meanwhile, or lies at another node of this name.
-        self.send_blocks(upload, true).await?;
-        if self.kubo.pin(&root, &name, addresses.len).await? {
-            return Ok(());
-        }
-        Err(StorageError::Node {
-            node: self.name.clone(),
-            action: "pin content",
-            fault: NodeFault::Lost,
-        })
+        self.send_and_pin(upload, Asked::Doubtful).await
     }
 
     async fn release(&self, at: &ContentRef) -> Result<bool, StorageError> {

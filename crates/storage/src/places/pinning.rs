@@ -12,7 +12,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep};
 
-use super::ipfs::IpfsPlace;
+use super::ipfs::{Asked, IpfsPlace};
 use crate::{
     Health, NodeFault, StorageError,
     http::{Answer, Ask, Http, inert},
@@ -263,7 +263,8 @@ impl Place for PinningPlace {
     /// The marks are those of the blocks on the way to the node that the service fetches from; the note is the
     /// number of the pin.
     async fn send(&self, upload: &Upload<'_>) -> Result<(), StorageError> {
-        self.from.send(upload).await?;
+        // Mostly our node keeps the content already.
+        self.from.send_and_pin(upload, Asked::Unmarked).await?;
         let root = ipfs::root(upload.addresses.ipfs, upload.addresses.len);
         let pin = self.ask_for(upload, &root).await?;
         upload.marks.set_note(&pin.requestid)?;
