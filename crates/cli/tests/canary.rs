@@ -16,7 +16,7 @@ mod world;
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -32,6 +32,9 @@ use world::{Person, World, at, items, traced};
 /// What only the documents say.
 const DIAGNOSIS: &str = "Zyxtonorine intolerance";
 const FAMILY: &str = "Quibblethwaite";
+
+/// What a store asks for.
+const TOKEN: &str = "tok-9f2c77e1-for-a-store";
 
 /// What the hospital types about its patient; its own arguments and its own lists may show it.
 const MRN: &str = "MRN-77310-QX";
@@ -191,6 +194,17 @@ impl Story {
         hospital.ok(&["contact", "card", "--out", &card, "--png", &world.path("card.png")]);
         let patient = world.person("patient", "patient", Some(&card));
         patient.ok(&["init", "--from", &card, "--as", "hospital"]);
+        let store = guarded_store();
+        for person in [&hospital, &patient] {
+            let folder = person.home.join("profiles/default");
+            let mut profile = fs::read_to_string(folder.join("profile.toml")).unwrap();
+            let table = "kind = \"ipfs\"\ntoken_file = \"store.token\"";
+            profile.push_str(&format!("\n[stores.guarded]\nurls = [\"{store}\"]\n{table}\n"));
+            fs::write(folder.join("profile.toml"), profile).unwrap();
+            fs::write(folder.join("store.token"), TOKEN).unwrap();
+            fs::set_permissions(folder.join("store.token"), fs::Permissions::from_mode(0o600))
+                .unwrap();
+        }
         Self { world, hospital, patient, traces, shown: BTreeSet::new() }
     }
 
@@ -221,6 +235,20 @@ impl Story {
         }
         secrets
     }
+}
+
+/// A store that has nothing to say, for whoever calls; gives its URL.
+fn guarded_store() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let _ = (&stream).write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    url
 }
 
 /// `galen relay`, traced like the rest.
@@ -301,6 +329,11 @@ fn tell(story: &mut Story) {
         for args in [
             &["doctor", "--json"][..],
             &["config", "show"],
+            &["content", "list"],
+            &["content", "check"],
+            &["content", "copy", "--to", "guarded"],
+            &["content", "copy", "--to", "guarded", "--json"],
+            &["content", "prune"],
             &["contact", "list"],
             &["access", "log"],
             &["wallet", "list"],
@@ -339,6 +372,8 @@ fn no_secret_is_anywhere_it_does_not_belong() {
     let always = story.secrets();
     let documents = [DIAGNOSIS, FAMILY].map(|text| Secret::new(text, text.as_bytes()));
     let mrn = [Secret::new(MRN, MRN.as_bytes())];
+    let token = [Secret::new("token", TOKEN.as_bytes())];
+    let mut told = 0;
     let commands = fs::read_dir(&story.traces).unwrap().count();
     assert!(commands > 50, "{commands} commands");
     let mut shown = 0;
@@ -358,11 +393,16 @@ fn no_secret_is_anywhere_it_does_not_belong() {
         } else {
             assert_eq!(found, Hits::new(), "{command}");
         }
+        // Only the store is told its token.
+        let found = scan_trace(&trace, &token);
+        assert!(found.iter().all(|(place, _)| *place == Place::Socket), "{command}: {found:?}");
+        told += found.len();
         let found = scan_trace(&trace, &mrn);
         assert!(found.iter().all(|(place, _)| *place < Place::Socket), "{command}: {found:?}");
     }
     assert_eq!(shown, 3, "the documents are found where they are shown");
-    let secrets: Vec<&Secret> = always.iter().chain(&documents).chain(&mrn).collect();
+    assert!(told > 3, "the token is found where it is told: {told}");
+    let secrets: Vec<&Secret> = always.iter().chain(&documents).chain(&mrn).chain(&token).collect();
     scan_files(&story, &secrets);
 }
 
@@ -373,7 +413,8 @@ fn scan_files(story: &Story, secrets: &[&Secret]) {
     let given = ["key", "wrong", "in.json", "in2.json", "bad.json"].map(|it| story.world.file(it));
     let mut looked = 0;
     for path in found {
-        let is_given = given.contains(&path) || path.ends_with("password");
+        let is_given =
+            given.contains(&path) || path.ends_with("password") || path.ends_with("store.token");
         if is_given || path.starts_with(&story.traces) {
             continue;
         }

@@ -6,13 +6,19 @@
 #[path = "people/world.rs"]
 mod world;
 
+#[path = "../../storage/tests/twin/bee.rs"]
+mod bee;
+
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
+use bee::{Batch, Bee, Fault};
 use serde_json::Value;
+use tokio::runtime::Runtime;
 use world::{Person, World, at, items};
 
 const PROFILE: &str = r#"
@@ -343,4 +349,189 @@ fn prune(pair: &Pair, needed: &str) {
         pair.file(store, needed);
     }
     assert!(items(&hospital.json(&["content", "prune"]), "/contents").is_empty());
+}
+
+/// A bee node of this process, and what it runs on.
+fn bee() -> (Runtime, Bee) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.unwrap();
+    let bee = runtime.block_on(Bee::start());
+    (runtime, bee)
+}
+
+/// Adds to somebody's profile.
+fn settings(person: &Person, text: &str) {
+    let file = person.home.join("profiles/default/profile.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(file, format!("{before}\n{text}\n")).unwrap();
+}
+
+/// The findings of a check of `galen doctor`.
+fn findings(report: &Value, check: &str) -> Vec<(String, String)> {
+    let of_check = items(report, "/findings").iter().filter(|it| at(it, "/check") == check);
+    of_check.map(|it| (at(it, "/state").to_owned(), at(it, "/found").to_owned())).collect()
+}
+
+#[test]
+fn a_store_that_takes_nothing_is_told_and_gets_its_copy_later() {
+    let mut pair = Pair::meet();
+    let (_runtime, bee) = bee();
+    bee.store().batches.clear();
+    pair.hospital.store = format!("{},swarm:{}", pair.list(&["a"]), bee.url);
+    let file = pair.world.write(
+        "one.json",
+        r#"{"resourceType":"Condition","subject":{"reference":"Patient/1"},"code":{"text":"one"}}"#,
+    );
+    let hospital = &pair.hospital;
+
+    // The first place has it, so the record is proposed; that the other one has not is said.
+    let proposed = hospital.ok(&["record", "propose", "--to", "anna", &file]);
+    assert!(proposed.stderr.contains("not in the store swarm yet"), "{}", proposed.stderr);
+    assert!(proposed.stderr.contains("postage"), "{}", proposed.stderr);
+    let listed = hospital.json(&["content", "list"]);
+    assert_eq!(at(&listed, "/pending/0/place"), "swarm");
+    let (code, checked) = said(hospital, &["content", "check"]);
+    assert_eq!((code, presences(&checked)), (3, vec![("local", "present"), ("swarm", "missing")]));
+    let (code, resumed) = said(hospital, &["content", "copy", "--pending"]);
+    assert_eq!((code, at(&resumed, "/copies/0/state")), (6, "failed"));
+
+    // With postage for three days it goes on, and the end of the postage is seen coming.
+    bee.store().batches.push(Batch::new(0xba, 3 * 86_400 + 7_200));
+    let (code, resumed) = said(hospital, &["content", "copy", "--pending"]);
+    assert_eq!((code, at(&resumed, "/copies/0/state")), (0, "copied"), "{resumed:#}");
+    let (code, checked) = said(hospital, &["content", "check", "--whole"]);
+    assert_eq!((code, presences(&checked)), (0, vec![("local", "whole"), ("swarm", "whole")]));
+    let postage = hospital.ok(&["content", "postage"]);
+    let batch = "ba".repeat(32);
+    assert_eq!(postage.cells()[0][..3], ["swarm", &batch, "3 d 2 h"].map(str::to_owned));
+    let doctor = hospital.json(&["doctor"]);
+    let stores = findings(&doctor, "store");
+    assert_eq!((stores[0].0.as_str(), stores[1].0.as_str()), ("ok", "warning"), "{stores:?}");
+    assert!(stores[1].1.contains("lasts 3 d 2 h"), "{stores:?}");
+    assert_eq!(findings(&doctor, "uploads"), [("ok".to_owned(), "none is unfinished".to_owned())]);
+
+    // A place that no longer answers: known as that, not as a loss; reading goes on elsewhere.
+    drop(bee);
+    let (code, checked) = said(hospital, &["content", "check"]);
+    assert_eq!((code, presences(&checked)[1]), (6, ("swarm", "unreachable")));
+    let (code, doctor) = said(hospital, &["doctor"]);
+    assert_eq!((code, findings(&doctor, "store")[1].0.as_str()), (6, "error"));
+}
+
+#[test]
+fn faults_of_stores_have_a_code_and_say_what_to_do() {
+    let pair = Pair::meet();
+    let file = pair.world.write(
+        "one.json",
+        r#"{"resourceType":"Condition","subject":{"reference":"Patient/1"},"code":{"text":"one"}}"#,
+    );
+    settings(
+        &pair.hospital,
+        &format!("[stores.old]\nkind = \"local\"\ndirectory = {:?}", pair.world.path("a")),
+    );
+    let with = |store: String| Person { store, ..pair.hospital.clone() };
+    let propose = ["record", "propose", "--to", "anna", file.as_str()];
+    let batch = "ba".repeat(32);
+    with(format!("swarm:http://127.0.0.1:1#batch={batch},old")).fails(6, "no answer", &propose);
+    // Not a bee node: the chain's.
+    with(format!("swarm:{}#batch={batch}", pair.world.url)).fails(6, "could not", &propose);
+    with("swarm:http://203.0.113.1:1633".to_owned()).fails(2, "without encryption", &propose);
+    with("folder:https://records.example/galen".to_owned()).fails(
+        2,
+        "no store is set up that content can be sent to",
+        &propose,
+    );
+    let guarded = "[stores.guarded]\nkind = \"swarm\"\ntoken_file = \"bee.token\"";
+    settings(&pair.hospital, guarded);
+    with("old,guarded".to_owned()).fails(3, "there is no token file", &propose);
+    let token = pair.hospital.home.join("profiles/default/bee.token");
+    fs::write(&token, "open-sesame").unwrap();
+    fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    with("old,guarded".to_owned()).fails(
+        2,
+        "others on this machine can read the token file",
+        &propose,
+    );
+    fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::write(&token, "open sesame").unwrap();
+    with("old,guarded".to_owned()).fails(2, "one word of visible characters", &propose);
+
+    let (_runtime, bee) = bee();
+    bee.store().batches.clear();
+    with(format!("swarm:{},old", bee.url)).fails(6, "postage", &propose);
+    with(format!("swarm:{}#batch={batch}", bee.url)).fails(
+        6,
+        "does not know the postage batch",
+        &propose,
+    );
+    // After all of that nothing is proposed, and once it can be, it is, once.
+    assert_eq!(items(&pair.patient.json(&["record", "inbox"]), "/proposals").len(), 0);
+    with("old".to_owned()).ok(&propose);
+    assert_eq!(items(&pair.patient.json(&["record", "inbox"]), "/proposals").len(), 1);
+}
+
+#[test]
+fn an_interrupted_upload_says_how_to_go_on_and_goes_on() {
+    let pair = Pair::meet();
+    let (_runtime, bee) = bee();
+    settings(
+        &pair.hospital,
+        &format!("[stores.old]\nkind = \"local\"\ndirectory = {:?}", pair.world.path("a")),
+    );
+    let hospital = Person { store: format!("swarm:{}", bee.url), ..pair.hospital.clone() };
+    let file = pair.world.file("scan.dcm");
+    fs::write(&file, (0..6_000_000_u32).map(|byte| (byte % 251) as u8).collect::<Vec<_>>())
+        .unwrap();
+    let args = ["record", "propose", "--to", "anna", "--attach", file.to_str().unwrap()];
+    let args =
+        [&args[..], &["--media-type", "application/dicom", "--category", "imaging"]].concat();
+
+    bee.fail_later("POST bytes", Fault::Never, 1_000, 3);
+    let mut child =
+        hospital.command(&args).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while bee.store().received.len() < 3 {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing is sent");
+        assert_eq!(child.try_wait().unwrap(), None);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(
+        stderr.contains("Run the same command again: it goes on where it stopped."),
+        "{stderr}"
+    );
+
+    // The second run tells how far it is, counts what was there before, and sends only the rest.
+    bee.heal();
+    bee.fail_later("POST bytes", Fault::Slow(Duration::from_millis(5_600)), 2, 2);
+    let proposed = hospital.ok(&args);
+    let line = proposed.stderr.lines().find(|line| line.starts_with("Content to swarm: "));
+    let line = line.unwrap_or_else(|| panic!("{}", proposed.stderr));
+    assert!(
+        line.contains(" MiB of 5.") && line.contains("/s, ") && line.ends_with(" left."),
+        "{line}"
+    );
+    let sent: Vec<u32> = bee.store().received.values().copied().collect();
+    assert!(sent.iter().all(|times| *times <= 2), "{sent:?}");
+    assert!(sent.iter().filter(|times| **times > 1).count() <= 1, "{sent:?}");
+    assert_eq!(items(&pair.patient.json(&["record", "inbox"]), "/proposals").len(), 1);
+    let patient = Person { store: format!("swarm-gateway:{}", bee.url), ..pair.patient.clone() };
+    settings(
+        &patient,
+        &format!("[stores.old]\nkind = \"local\"\ndirectory = {:?}", pair.world.path("a")),
+    );
+    let inbox = patient.json(&["record", "inbox"]);
+    patient.ok(&[
+        "record",
+        "show",
+        at(&inbox, "/proposals/0/id"),
+        "--out",
+        &pair.world.path("shown"),
+    ]);
+    assert_eq!(fs::read(pair.world.path("shown")).unwrap(), fs::read(&file).unwrap());
 }
