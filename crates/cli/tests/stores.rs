@@ -435,7 +435,7 @@ fn faults_of_stores_have_a_code_and_say_what_to_do() {
     let batch = "ba".repeat(32);
     with(format!("swarm:http://127.0.0.1:1#batch={batch},old")).fails(6, "no answer", &propose);
     // Not a bee node: the chain's.
-    with(format!("swarm:{}#batch={batch}", pair.world.url)).fails(6, "could not", &propose);
+    with(format!("swarm:{}#batch={batch}", pair.world.url)).fails(6, "postage batch", &propose);
     with("swarm:http://203.0.113.1:1633".to_owned()).fails(2, "without encryption", &propose);
     with("folder:https://records.example/galen".to_owned()).fails(
         2,
