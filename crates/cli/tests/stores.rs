@@ -437,7 +437,7 @@ fn faults_of_stores_have_a_code_and_say_what_to_do() {
     // Not a bee node: the chain's.
     with(format!("swarm:{}#batch={batch}", pair.world.url)).fails(6, "postage batch", &propose);
     with("swarm:http://203.0.113.1:1633".to_owned()).fails(2, "without encryption", &propose);
-    with("folder:https://records.example/galen".to_owned()).fails(
+    with("swarm-gateway:https://records.example/galen".to_owned()).fails(
         2,
         "no store is set up that content can be sent to",
         &propose,
