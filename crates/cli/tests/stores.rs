@@ -456,6 +456,7 @@ fn faults_of_stores_have_a_code_and_say_what_to_do() {
     fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     fs::write(&token, "open sesame").unwrap();
     with("old,guarded".to_owned()).fails(2, "one word of visible characters", &propose);
+    fs::write(&token, "open-sesame\n").unwrap();
 
     let (_runtime, bee) = bee();
     bee.store().batches.clear();
