@@ -282,6 +282,28 @@ impl Drop for Relay {
     }
 }
 
+/// What shows settings, lists and errors.
+fn look_around(person: &Person, key: &str) {
+    for args in [
+        &["doctor", "--json"][..],
+        &["config", "show"],
+        &["content", "list"],
+        &["content", "check"],
+        &["content", "copy", "--to", "guarded"],
+        &["content", "copy", "--to", "guarded", "--json"],
+        &["content", "prune"],
+        &["contact", "list"],
+        &["access", "log"],
+        &["wallet", "list"],
+        &["wallet", "import", "old", "--secret-file", key],
+        &["wallet", "archive"],
+        &["contact", "show", "nobody"],
+        &["record", "get", "0x12345678"],
+    ] {
+        person.run(args);
+    }
+}
+
 /// The story: every command, those that fail among them. Documents are shown by three of them only.
 fn tell(story: &mut Story) {
     let (hospital, mut patient) = (story.hospital.clone(), story.patient.clone());
@@ -325,26 +347,7 @@ fn tell(story: &mut Story) {
     patient.ok(&["record", "reseal"]);
     patient.ok(&["consent", "revoke", at(&granted, "/consent/id")]);
     assert_eq!(hospital.run(&["access", "anna", "--purpose", "TREAT"]).code, 4);
-    for person in [&hospital, &patient] {
-        for args in [
-            &["doctor", "--json"][..],
-            &["config", "show"],
-            &["content", "list"],
-            &["content", "check"],
-            &["content", "copy", "--to", "guarded"],
-            &["content", "copy", "--to", "guarded", "--json"],
-            &["content", "prune"],
-            &["contact", "list"],
-            &["access", "log"],
-            &["wallet", "list"],
-            &["wallet", "import", "old", "--secret-file", &key],
-            &["wallet", "archive"],
-            &["contact", "show", "nobody"],
-            &["record", "get", "0x12345678"],
-        ] {
-            person.run(args);
-        }
-    }
+    [&hospital, &patient].into_iter().for_each(|person| look_around(person, &key));
     patient.ok(&["audit", "--json"]);
     patient.ok(&["wallet", "backup", "--out", &backup, "--passphrase-file", &wrong]);
     assert_eq!(patient.run(&["wallet", "backup", "--words"]).code, 8);
