@@ -77,7 +77,6 @@ impl Addresser {
     }
 
     /// As [`update_with`](Self::update_with), for a piece whose leaves have their addresses already.
-    #[allow(dead_code, reason = "the writer of the local store comes next")]
     pub(crate) fn add_piece<E>(
         &mut self,
         piece: &Piece,

@@ -201,7 +201,6 @@ impl IpfsHasher {
     }
 
     /// Takes a leaf of `len` bytes whose digest is known. All leaves are full but the last of all.
-    #[allow(dead_code, reason = "the writer of the local store comes next")]
     pub(crate) fn add_leaf<E>(
         &mut self,
         digest: B256,

@@ -165,7 +165,6 @@ impl SwarmHasher {
     }
 
     /// Takes the leaves of `content`, whose addresses are known. All are full but the last of all.
-    #[allow(dead_code, reason = "the writer of the local store comes next")]
     pub(crate) fn add_leaves<E>(
         &mut self,
         content: &[u8],

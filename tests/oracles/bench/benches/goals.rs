@@ -1,7 +1,7 @@
 //! Sealing and addressing against their goals and against other implementations, in one run.
 //!
 //! ```sh
-//! cargo bench --manifest-path tests/oracles/Cargo.toml --bench goals [-- [ROUNDS] [WORDS OF A ROW]]
+//! cargo bench --manifest-path tests/oracles/Cargo.toml --bench goals [-- [ROUNDS] [MIB] [WORDS OF A ROW]]
 //! ```
 //!
 //! Every round runs every row once, so that all rows see the same machine; a row's time is its best. The clock
@@ -10,8 +10,10 @@
 #![allow(clippy::unwrap_used, reason = "a bench fails where it stands")]
 
 use std::{
+    fs::File,
     hint::black_box,
     io::{self, Write},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -21,33 +23,39 @@ use galen_crypto::{
     SealContext, SealRequest, SegmentPublic, commit, seal, seal_bytes,
 };
 use galen_storage::{
-    Addresser, addresses_on,
+    Addresser, LocalStore, addresses_on,
     ipfs::IpfsHasher,
     swarm::{CHUNK_LEN, SwarmHasher, hashers},
 };
-use galen_types::{LedgerId, RecordId, Salt, Segment};
+use galen_types::{LedgerId, RecordId, Salt, Segment, Store};
 use p3_keccak::Keccak256Hash;
 use p3_symmetric::CryptographicHasher;
 use sha3::{Digest, Keccak256};
 
-/// Bytes of the content that is sealed and addressed.
-const LEN: usize = 4 << 20;
+/// MiB of the content that is sealed and addressed. On a busy machine less has better luck.
+const DEFAULT_MIB: usize = 16;
 /// Bytes of the content that is sealed anew.
 const RESEAL_LEN: usize = 64 << 20;
+/// Bytes of the file that is sealed and kept.
+const FILE_LEN: usize = 256 << 20;
 const DEFAULT_ROUNDS: usize = 30;
 /// Bytes of a node in the tree of a chunk.
 const NODE_LEN: usize = 32;
 
 fn main() {
-    let rounds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(DEFAULT_ROUNDS);
-    let content: Vec<u8> = (0..LEN as u64).map(mixed).collect();
+    let mut numbers = std::env::args().filter_map(|arg| arg.parse::<usize>().ok());
+    let rounds = numbers.next().unwrap_or(DEFAULT_ROUNDS);
+    let len = numbers.next().unwrap_or(DEFAULT_MIB) << 20;
+    let content: Vec<u8> = (0..len as u64).map(mixed).collect();
     let long: Vec<u8> = (0..RESEAL_LEN as u64).map(mixed).collect();
     let person = Person::new();
+    let dir = tempfile::tempdir().unwrap();
     let mut rows = Vec::new();
     hashing(&content, &mut rows);
     sealing(&content, &person, &mut rows);
     rows.push(resealing(&long, &person));
     cores(&long, &person, &mut rows);
+    keeping(&person, dir.path(), &mut rows);
     rivals(&content, &mut rows);
     let wanted = std::env::args()
         .skip(1)
@@ -124,22 +132,22 @@ fn report(rows: &[Row<'_>], hertz: f64) -> io::Result<()> {
 
 /// Addresses alone, and what limits them.
 fn hashing<'a>(content: &'a [u8], rows: &mut Vec<Row<'a>>) {
-    let mut copy = vec![0; LEN];
-    rows.push(Row::new("copying memory", LEN, Goal::None, move || {
+    let mut copy = vec![0; content.len()];
+    rows.push(Row::new("copying memory", content.len(), Goal::None, move || {
         black_box(&mut copy).copy_from_slice(black_box(content));
     }));
     for (name, hasher) in hashers() {
         let goal = if name == "AVX-512" { Goal::Rate(580.0) } else { Goal::None };
-        rows.push(Row::new(format!("Swarm address, {name}"), LEN, goal, move || {
+        rows.push(Row::new(format!("Swarm address, {name}"), content.len(), goal, move || {
             let mut hasher = hasher.clone();
             hasher.update(black_box(content));
             black_box(hasher.finalize());
         }));
     }
-    rows.push(Row::new("IPFS address", LEN, Goal::None, || {
+    rows.push(Row::new("IPFS address", content.len(), Goal::None, || {
         black_box(IpfsHasher::digest(black_box(content)));
     }));
-    rows.push(Row::new("both addresses in one pass", LEN, Goal::Rate(380.0), || {
+    rows.push(Row::new("both addresses in one pass", content.len(), Goal::Rate(380.0), || {
         black_box(Addresser::digest(black_box(content)));
     }));
 }
@@ -148,7 +156,7 @@ fn hashing<'a>(content: &'a [u8], rows: &mut Vec<Row<'a>>) {
 fn sealing<'a>(content: &'a [u8], person: &'a Person, rows: &mut Vec<Row<'a>>) {
     let committed = commit(content, person.salt, &person.media_type).unwrap();
     let mut row = |name: String, goal: Goal, into: Box<dyn Fn() -> Box<dyn Write + 'a> + 'a>| {
-        rows.push(Row::new(name, LEN, goal, move || {
+        rows.push(Row::new(name, content.len(), goal, move || {
             seal(&person.request(), &committed, black_box(content), into()).unwrap();
         }));
     };
@@ -236,6 +244,34 @@ fn cores<'a>(content: &'a [u8], person: &'a Person, rows: &mut Vec<Row<'a>>) {
     }));
 }
 
+/// From a file to sealed content that survives a crash, in a local store; and what the disk alone takes.
+fn keeping<'a>(person: &'a Person, dir: &'a Path, rows: &mut Vec<Row<'a>>) {
+    let payload = dir.join("payload");
+    let block: Vec<u8> = (0..1 << 20).map(mixed).collect();
+    let write = move |path: &Path| {
+        let mut file = File::create(path).unwrap();
+        (0..FILE_LEN / block.len()).for_each(|_| file.write_all(&block).unwrap());
+        file.sync_all().unwrap();
+    };
+    write(&payload);
+    rows.push(Row::new("file of 256 MiB: write and sync alone", FILE_LEN, Goal::None, move || {
+        let path = dir.join("plain");
+        write(&path);
+        std::fs::remove_file(path).unwrap();
+    }));
+    let store = LocalStore::open(dir.join("store")).unwrap();
+    rows.push(Row::new("file of 256 MiB: commit, seal, keep", FILE_LEN, Goal::None, move || {
+        let source = || File::open(&payload).unwrap();
+        let committed = commit(source(), person.salt, &person.media_type).unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| seal(&person.request(), &committed, source(), writer).unwrap());
+            let kept = store.put(reader).unwrap();
+            store.remove(&kept.of(Store::Swarm)).unwrap();
+        });
+    }));
+}
+
 /// Other people's chunk addresses: all leaves, without the nodes above them, which is a little less work.
 fn rivals<'a>(content: &'a [u8], rows: &mut Vec<Row<'a>>) {
     let expected: Vec<[u8; NODE_LEN]> =
@@ -244,7 +280,7 @@ fn rivals<'a>(content: &'a [u8], rows: &mut Vec<Row<'a>>) {
     let all: [(&str, Rival); 3] = [("bee-rs", bee_rs), ("sha3", sha3), ("p3-keccak hash_many", p3)];
     for (name, rival) in all {
         assert!(rival(content) == expected, "{name} gives the same addresses");
-        rows.push(Row::new(format!("rival {name}"), LEN, Goal::None, move || {
+        rows.push(Row::new(format!("rival {name}"), content.len(), Goal::None, move || {
             black_box(rival(black_box(content)));
         }));
     }
