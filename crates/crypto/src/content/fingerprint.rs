@@ -48,7 +48,8 @@ impl Fingerprinter {
         if part.is_empty() {
             return;
         }
-        // One nonce for each place, not for each call: equal parts must have equal tags.
+        // One nonce for each place, not for each call: equal parts must have equal tags. Whoever saw two tags under one
+        // nonce could work out the key; nobody does, since tags go into the hash below and nowhere else.
         let mut nonce = [0; 12];
         nonce[4..].copy_from_slice(&self.place.to_be_bytes());
         self.tags.update(&self.gmac.seal(nonce, part, &mut []));
