@@ -11,7 +11,6 @@ mod addresses;
 mod blocking;
 mod error;
 mod health;
-#[allow(dead_code, reason = "a folder on a web server needs the rest of it")]
 mod http;
 pub mod ipfs;
 mod local;

@@ -359,6 +359,28 @@ async fn first_place_that_is_down_fails_the_put_and_loses_nothing() {
     assert!(storage.open_staged(&at).await.is_err(), "nothing waits any more");
 }
 
+/// An upload to a place that the settings do not name any more can be given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn upload_to_a_place_that_is_gone_is_given_up() {
+    let (swarm, ipfs) = (Bee::start().await, Kubo::start().await);
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::connect(two_nodes(&dir, &swarm, &ipfs)).await.unwrap();
+    ipfs.fail("block/put", kubo::Fault::Status(503), 1_000);
+    let at = storage.put_bytes("sealed").await.unwrap();
+    let without = child::options(dir.path(), &[format!("swarm={}", swarm.url)]);
+    let storage = Storage::connect(without).await.unwrap();
+    let resumed = storage.resume().await.unwrap();
+    let [(pending, StorageError::Setting { .. })] = resumed.failed.as_slice() else {
+        panic!("{resumed:?}")
+    };
+    assert!(storage.open_staged(&at).await.is_ok());
+    assert!(storage.give_up(pending).await.unwrap());
+    assert!(!storage.give_up(pending).await.unwrap());
+    assert_eq!(storage.pending().await.unwrap(), []);
+    assert!(storage.open_staged(&at).await.is_err(), "nothing waits any more");
+    assert_eq!(storage.get(&at, 10).await.unwrap(), "sealed");
+}
+
 /// A node that lost content is found and mended from the other one, also by the address of the other kind.
 #[tokio::test(flavor = "multi_thread")]
 async fn content_that_a_node_lost_is_found_missing_and_mended() {

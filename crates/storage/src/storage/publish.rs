@@ -157,6 +157,26 @@ impl Storage {
         Ok(resumed)
     }
 
+    /// Gives up an upload that is not finished, also one to a place that the settings do not name any more; `false` if
+    /// there is none, or somebody works on it. What only waited for it is not staged any longer.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Io`].
+    pub async fn give_up(&self, pending: &Pending) -> Result<bool, StorageError> {
+        let (addresses, place) = (pending.addresses, pending.place.clone());
+        let given_up = self.with_state(move |state| {
+            let Claim::Ours(marks) = state.uploads.claim(&addresses, &place, false)? else {
+                return Ok(false);
+            };
+            state.uploads.remove(marks)?;
+            Ok(true)
+        });
+        let given_up = given_up.await?;
+        self.tidy(&addresses).await?;
+        Ok(given_up)
+    }
+
     /// One upload of [`publish`](Self::publish). An error of a place that is not the first becomes a notice.
     async fn job(
         &self,
