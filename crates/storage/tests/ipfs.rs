@@ -6,7 +6,6 @@
 mod kubo;
 
 use std::{
-    ops::Deref,
     path::Path,
     time::{Duration, Instant},
 };
@@ -71,24 +70,9 @@ async fn connect(
     .unwrap()
 }
 
-/// Another machine, which only reads.
-struct Reader {
-    storage: Storage,
-    _directory: TempDir,
-}
-
-impl Deref for Reader {
-    type Target = Storage;
-
-    fn deref(&self) -> &Storage {
-        &self.storage
-    }
-}
-
-async fn reader(places: &[(&'static str, PlaceKind)]) -> Reader {
-    let directory = tempfile::tempdir().unwrap();
-    let storage = connect(directory.path(), places, &[]).await;
-    Reader { storage, _directory: directory }
+/// Another machine, which only reads. Making its directory takes long; those of one test share one.
+async fn reader(state: &TempDir, places: &[(&'static str, PlaceKind)]) -> Storage {
+    connect(state.path(), places, &[]).await
 }
 
 fn at(digest: [u8; 32]) -> ContentRef {
@@ -97,6 +81,7 @@ fn at(digest: [u8; 32]) -> ContentRef {
 
 #[tokio::test]
 async fn content_goes_to_a_node_under_its_own_address_and_back() {
+    let state = tempfile::tempdir().unwrap();
     let kubo = Kubo::start().await;
     let dir = tempfile::tempdir().unwrap();
     let storage = connect(dir.path(), &[ipfs(&kubo)], &["ipfs"]).await;
@@ -112,7 +97,7 @@ async fn content_goes_to_a_node_under_its_own_address_and_back() {
         assert!(storage.pending().await.unwrap().is_empty());
 
         for place in [ipfs(&kubo), gateway(&kubo)] {
-            let other = reader(&[place]).await;
+            let other = reader(&state, &[place]).await;
             assert_eq!(other.len(&kept).await.unwrap(), len as u64);
             assert_eq!(other.get(&kept, u64::MAX).await.unwrap(), content, "{len}");
             for start in [0, len / 3, len.saturating_sub(7)] {
@@ -125,7 +110,7 @@ async fn content_goes_to_a_node_under_its_own_address_and_back() {
         assert!(!storage.release(&kept, "ipfs").await.unwrap(), "it was given free already");
         kubo.collect_garbage();
         assert!(kubo.store().blocks.is_empty());
-        let gone = reader(&[ipfs(&kubo)]).await.get(&kept, u64::MAX).await.unwrap_err();
+        let gone = reader(&state, &[ipfs(&kubo)]).await.get(&kept, u64::MAX).await.unwrap_err();
         assert_eq!(gone.kind(), ErrorKind::NotFound, "{gone}");
         kubo.store().received.clear();
     }
@@ -152,12 +137,13 @@ const FAULTS: [(Fault, bool); 15] = [
 
 #[tokio::test]
 async fn upload_survives_no_fault_unnoticed_and_goes_on_after_it() {
+    let state = tempfile::tempdir().unwrap();
     let content = content(2 * MIB + 5);
     let cases = FAULTS.iter().flat_map(|fault| ["block/put", "pin/add"].map(|call| (*fault, call)));
-    side_by_side(cases.map(|(fault, call)| upload_with(&content, fault, call))).await;
+    side_by_side(cases.map(|(fault, call)| upload_with(&state, &content, fault, call))).await;
 }
 
-async fn upload_with(content: &[u8], (fault, mended): (Fault, bool), call: &str) {
+async fn upload_with(state: &TempDir, content: &[u8], (fault, mended): (Fault, bool), call: &str) {
     let kubo = Kubo::start().await;
     let dir = tempfile::tempdir().unwrap();
     let storage = connect(dir.path(), &[ipfs(&kubo)], &["ipfs"]).await;
@@ -181,12 +167,13 @@ async fn upload_with(content: &[u8], (fault, mended): (Fault, bool), call: &str)
     assert!(storage.resume().await.unwrap().failed.is_empty(), "{call} {fault:?}");
     let kept = storage.put_bytes(content.to_vec()).await.unwrap();
     assert!(storage.pending().await.unwrap().is_empty());
-    assert_eq!(reader(&[ipfs(&kubo)]).await.get(&kept, u64::MAX).await.unwrap(), content);
+    assert_eq!(reader(state, &[ipfs(&kubo)]).await.get(&kept, u64::MAX).await.unwrap(), content);
     assert_eq!(kubo.store().pins.len(), 1, "{call} {fault:?}");
 }
 
 #[tokio::test]
 async fn node_that_stores_something_else_or_nothing_is_found_out() {
+    let state = tempfile::tempdir().unwrap();
     let kubo = Kubo::start().await;
     let dir = tempfile::tempdir().unwrap();
     let storage = connect(dir.path(), &[ipfs(&kubo)], &["ipfs"]).await;
@@ -195,7 +182,7 @@ async fn node_that_stores_something_else_or_nothing_is_found_out() {
     // It takes every block and keeps none of one.
     kubo.fail_later("block/put", Fault::Forget, 1, 1);
     let kept = storage.put_bytes(content.clone()).await.unwrap();
-    assert_eq!(reader(&[ipfs(&kubo)]).await.get(&kept, u64::MAX).await.unwrap(), content);
+    assert_eq!(reader(&state, &[ipfs(&kubo)]).await.get(&kept, u64::MAX).await.unwrap(), content);
 
     // It keeps none at all, however often they are sent.
     let other = vec![7; 2 * MIB];
@@ -208,6 +195,7 @@ async fn node_that_stores_something_else_or_nothing_is_found_out() {
 /// Blocks that nobody has pinned may be thrown away between two attempts.
 #[tokio::test]
 async fn upload_goes_on_after_garbage_was_collected() {
+    let state = tempfile::tempdir().unwrap();
     let kubo = Kubo::start().await;
     let dir = tempfile::tempdir().unwrap();
     let storage = connect(dir.path(), &[ipfs(&kubo)], &["ipfs"]).await;
@@ -217,7 +205,7 @@ async fn upload_goes_on_after_garbage_was_collected() {
     kubo.heal();
     kubo.collect_garbage();
     let kept = storage.put_bytes(content.clone()).await.unwrap();
-    assert_eq!(reader(&[ipfs(&kubo)]).await.get(&kept, u64::MAX).await.unwrap(), content);
+    assert_eq!(reader(&state, &[ipfs(&kubo)]).await.get(&kept, u64::MAX).await.unwrap(), content);
 }
 
 #[tokio::test]
@@ -239,13 +227,17 @@ async fn interrupted_upload_sends_nothing_again_that_arrived() {
 
 #[tokio::test]
 async fn reading_hands_out_right_bytes_or_a_typed_error() {
+    let state = tempfile::tempdir().unwrap();
     let content = content(2 * MIB + 5);
     let cases = FAULTS.iter().flat_map(|fault| {
         // Root, or a leaf in the middle.
         let calls = ["block/get", "GET ipfs"].into_iter();
         calls.flat_map(move |call| [0, 2].map(|spared| (*fault, call, spared)))
     });
-    side_by_side(cases.map(|(fault, call, spared)| read_with(&content, fault, call, spared))).await;
+    side_by_side(
+        cases.map(|(fault, call, spared)| read_with(&state, &content, fault, call, spared)),
+    )
+    .await;
 }
 
 /// Most of the time a case waits, but too many at once have no time to answer in time.
@@ -253,12 +245,18 @@ async fn side_by_side(cases: impl Iterator<Item = impl Future<Output = ()>>) {
     stream::iter(cases).buffer_unordered(4).collect().await
 }
 
-async fn read_with(content: &[u8], (fault, mended): (Fault, bool), call: &str, spared: usize) {
+async fn read_with(
+    state: &TempDir,
+    content: &[u8],
+    (fault, mended): (Fault, bool),
+    call: &str,
+    spared: usize,
+) {
     let name = format!("{call} {spared} {fault:?}");
     let kubo = Kubo::start().await;
     let kept = at(kubo.add(content));
     let place = if call == "block/get" { ipfs(&kubo) } else { gateway(&kubo) };
-    let alone = reader(std::slice::from_ref(&place)).await;
+    let alone = reader(state, std::slice::from_ref(&place)).await;
     kubo.fail_later(call, fault, usize::MAX, spared);
     let begun = Instant::now();
     let error = alone.get(&kept, u64::MAX).await.unwrap_err();
@@ -280,17 +278,18 @@ async fn read_with(content: &[u8], (fault, mended): (Fault, bool), call: &str, s
     let second = ("second", PlaceKind::Ipfs { node: node(&[&good.url]) });
     kubo.heal();
     kubo.fail_later(call, fault, usize::MAX, spared);
-    let both = reader(&[place, second]).await;
+    let both = reader(state, &[place, second]).await;
     assert_eq!(both.get(&kept, u64::MAX).await.unwrap(), content, "{name}");
 }
 
 #[tokio::test]
 async fn slow_answers_are_waited_for_and_missing_content_is_said_to_be_missing() {
+    let state = tempfile::tempdir().unwrap();
     let kubo = Kubo::start().await;
     let content = content(MIB + 1);
     let kept = at(kubo.add(&content));
     for place in [ipfs(&kubo), gateway(&kubo)] {
-        let storage = reader(std::slice::from_ref(&place)).await;
+        let storage = reader(&state, std::slice::from_ref(&place)).await;
         for call in ["block/get", "GET ipfs"] {
             kubo.fail(call, Fault::Slow(TIMEOUT / 2), usize::MAX);
         }
@@ -307,6 +306,7 @@ async fn slow_answers_are_waited_for_and_missing_content_is_said_to_be_missing()
 
 #[tokio::test]
 async fn endpoints_stand_for_each_other() {
+    let state = tempfile::tempdir().unwrap();
     let content = content(3 * MIB);
     let (lying, empty, good) = (Kubo::start().await, Kubo::start().await, Kubo::start().await);
     let kept = at(good.add(&content));
@@ -318,7 +318,7 @@ async fn endpoints_stand_for_each_other() {
     for kind in
         [PlaceKind::Ipfs { node: node(&urls) }, PlaceKind::IpfsGateway { node: node(&urls) }]
     {
-        let storage = reader(&[("ipfs", kind)]).await;
+        let storage = reader(&state, &[("ipfs", kind)]).await;
         assert_eq!(storage.get(&kept, u64::MAX).await.unwrap(), content);
     }
 }
@@ -326,8 +326,9 @@ async fn endpoints_stand_for_each_other() {
 /// Trees that name real blocks and yet say what is not so.
 #[tokio::test]
 async fn lying_tree_is_found_out() {
+    let state = tempfile::tempdir().unwrap();
     let kubo = Kubo::start().await;
-    let storage = reader(&[ipfs(&kubo)]).await;
+    let storage = reader(&state, &[ipfs(&kubo)]).await;
     let (first, second) = (content(MIB), content(6));
     for block in [&first, &second, &content(2 * MIB)] {
         kubo.add_block(block);
@@ -486,6 +487,7 @@ fn folder(urls: &[&str]) -> (&'static str, PlaceKind) {
 
 #[tokio::test]
 async fn published_folder_is_read_by_both_addresses() {
+    let state = tempfile::tempdir().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let store = LocalStore::open(dir.path()).unwrap();
     let ranged = Web::start(dir.path(), true).await;
@@ -495,7 +497,7 @@ async fn published_folder_is_read_by_both_addresses() {
         let addresses = store.put(content.as_slice()).unwrap();
         for (web, kind) in [(&ranged, Store::Swarm), (&ranged, Store::Ipfs), (&whole, Store::Ipfs)]
         {
-            let storage = reader(&[folder(&[&web.url])]).await;
+            let storage = reader(&state, &[folder(&[&web.url])]).await;
             let kept = addresses.of(kind);
             assert_eq!(storage.len(&kept).await.unwrap(), len as u64);
             assert_eq!(storage.get(&kept, u64::MAX).await.unwrap(), content, "{kept} {len}");
@@ -507,7 +509,7 @@ async fn published_folder_is_read_by_both_addresses() {
             assert!(calls <= 8, "{calls} requests for one range of {len} bytes");
         }
     }
-    let storage = reader(&[folder(&[&ranged.url])]).await;
+    let storage = reader(&state, &[folder(&[&ranged.url])]).await;
     assert_eq!(
         storage.health().await[0].health.as_ref().unwrap().version.as_deref(),
         Some("galen store 2")
@@ -521,6 +523,7 @@ async fn published_folder_is_read_by_both_addresses() {
 /// Whatever lies in the directory, the answer is an error or the right bytes.
 #[tokio::test]
 async fn damaged_folder_gives_no_wrong_byte() {
+    let state = tempfile::tempdir().unwrap();
     let (dir, good) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let content = content(2 * MIB + 5000);
     let addresses = LocalStore::open(dir.path()).unwrap().put(content.as_slice()).unwrap();
@@ -555,7 +558,7 @@ async fn damaged_folder_gives_no_wrong_byte() {
         std::fs::write(&file, &bytes).unwrap();
         for kind in [Store::Swarm, Store::Ipfs] {
             let kept = addresses.of(kind);
-            match reader(&[folder(&[&web.url])]).await.get(&kept, u64::MAX).await {
+            match reader(&state, &[folder(&[&web.url])]).await.get(&kept, u64::MAX).await {
                 // The part that only the other address needs may be damaged.
                 Ok(bytes) => assert_eq!(bytes, content, "{index} {kept}"),
                 Err(error) => {
@@ -565,7 +568,7 @@ async fn damaged_folder_gives_no_wrong_byte() {
                 }
             }
             let second = ("second", folder(&[&other.url]).1);
-            let both = reader(&[folder(&[&web.url]), second]).await;
+            let both = reader(&state, &[folder(&[&web.url]), second]).await;
             assert_eq!(both.get(&kept, u64::MAX).await.unwrap(), content, "{index} {kept}");
         }
     }
@@ -575,20 +578,22 @@ async fn damaged_folder_gives_no_wrong_byte() {
     let name = path(dir.path(), &addresses.of(Store::Ipfs));
     std::fs::write(&name, format!("{:x}\n", another.swarm)).unwrap();
     let kept = addresses.of(Store::Ipfs);
-    let error = reader(&[folder(&[&web.url])]).await.get(&kept, u64::MAX).await.unwrap_err();
+    let error =
+        reader(&state, &[folder(&[&web.url])]).await.get(&kept, u64::MAX).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
     // The next endpoint has it right.
-    let endpoints = reader(&[folder(&[&web.url, &other.url])]).await;
+    let endpoints = reader(&state, &[folder(&[&web.url, &other.url])]).await;
     assert_eq!(endpoints.get(&kept, u64::MAX).await.unwrap(), content);
 }
 
 #[tokio::test]
 async fn server_without_ranges_is_not_asked_for_long_files() {
+    let state = tempfile::tempdir().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let content = vec![1; 33 * MIB];
     let addresses = LocalStore::open(dir.path()).unwrap().put(content.as_slice()).unwrap();
     let web = Web::start(dir.path(), false).await;
-    let storage = reader(&[folder(&[&web.url])]).await;
+    let storage = reader(&state, &[folder(&[&web.url])]).await;
     let error = storage.len(&addresses.of(Store::Swarm)).await.unwrap_err();
     assert!(error.to_string().contains("only whole files"), "{error}");
 }
