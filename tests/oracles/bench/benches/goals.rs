@@ -53,7 +53,8 @@ fn main() {
     let mut rows = Vec::new();
     hashing(&content, &mut rows);
     sealing(&content, &person, &mut rows);
-    rows.push(resealing(&long, &person));
+    rows.push(resealing(&long, &person, 1));
+    rows.push(resealing(&long, &person, 2));
     cores(&long, &person, &mut rows);
     keeping(&person, dir.path(), &mut rows);
     rivals(&content, &mut rows);
@@ -192,27 +193,33 @@ fn sealing<'a>(content: &'a [u8], person: &'a Person, rows: &mut Vec<Row<'a>>) {
 }
 
 /// What a custodian does with a record after it was read: open, seal under a new key, address.
-fn resealing<'a>(content: &'a [u8], person: &'a Person) -> Row<'a> {
+fn resealing<'a>(content: &'a [u8], person: &'a Person, cores: usize) -> Row<'a> {
     let (committed, sealed) = seal_bytes(&person.request(), content).unwrap();
     let SealRequest { ledger, record, .. } = person.request();
     let context = SealContext { ledger, record, commitment: committed.commitment };
     let mut payload = Vec::with_capacity(RESEAL_LEN);
-    Row::new(
-        "reseal 64 MiB: open, seal, Swarm address",
-        RESEAL_LEN,
-        Goal::Seconds(0.16),
-        move || {
-            let header = Header::parse(black_box(&sealed)).unwrap();
-            let opener =
-                Opener::new(&header, context, OpenKey::Identity(&person.identity)).unwrap();
-            payload.clear();
-            let manifest = opener.open_to(&sealed[HEADER_LEN..], &mut payload).unwrap();
-            let mut hasher = Sink(SwarmHasher::new());
-            let sink = &mut hasher;
+    Row::new(format!("reseal 64 MiB, cores: {cores}"), RESEAL_LEN, Goal::Seconds(0.16), move || {
+        let header = Header::parse(black_box(&sealed)).unwrap();
+        let opener = Opener::new(&header, context, OpenKey::Identity(&person.identity)).unwrap();
+        payload.clear();
+        let manifest = opener.open_to(&sealed[HEADER_LEN..], &mut payload).unwrap();
+        let seal = |sink: &mut dyn Write| {
             seal(&person.request(), &manifest.committed, payload.as_slice(), sink).unwrap();
+        };
+        if cores == 1 {
+            let mut hasher = Sink(SwarmHasher::new());
+            seal(&mut hasher);
             black_box(hasher.0.finalize());
-        },
-    )
+        } else {
+            let (reader, mut writer) = io::pipe().unwrap();
+            std::thread::scope(|scope| {
+                let all = scope.spawn(move || addresses_on(cores, reader));
+                seal(&mut writer);
+                drop(writer);
+                black_box(all.join().unwrap());
+            });
+        }
+    })
 }
 
 /// The same work on one core and on two.
