@@ -8,7 +8,12 @@
 mod child;
 mod twin;
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use child::{Pattern, Task};
 use galen_storage::{LocalStore, Storage, StorageError};
@@ -145,12 +150,21 @@ async fn upload_killed_at_random_moments_gets_through() {
     let dir = tempfile::tempdir().unwrap();
     let places = [format!("swarm={}", swarm.url), format!("ipfs={}", ipfs.url)];
     let task = task(dir.path(), &[&places[0], &places[1]], len);
+    // No kill comes later than after a quarter of the time that all of it takes here, so that several hit.
+    let quarter = {
+        let (swarm, ipfs) = (Bee::start().await, Kubo::start().await);
+        let dir = tempfile::tempdir().unwrap();
+        let places = [format!("swarm={}", swarm.url), format!("ipfs={}", ipfs.url)];
+        let started = Instant::now();
+        self::task(dir.path(), &[&places[0], &places[1]], len).run();
+        u64::try_from(started.elapsed().as_millis()).unwrap() / 4
+    };
     let mut kills = 0;
     let mut state = u64::from(std::process::id());
     let said = loop {
         let mut running = task.start();
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let wait = Duration::from_millis((state >> 33) % 400);
+        let wait = Duration::from_millis((state >> 33) % quarter.max(1));
         if kills < 12 {
             // Every third dies before or while the content is staged.
             if kills % 3 > 0 {
