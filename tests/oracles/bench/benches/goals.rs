@@ -121,7 +121,7 @@ fn report(rows: &[Row<'_>], hertz: f64) -> io::Result<()> {
         };
         writeln!(out, "{:<46} {:>8.0} {seconds:>9.4} {goal}", row.name, row.rate())?;
     }
-    let best = rows.iter().filter(|row| row.name.starts_with("Swarm address, ")).last();
+    let best = rows.iter().rfind(|row| row.name.starts_with("Swarm address, "));
     if let Some(row) = best {
         // 128 hashes for a leaf, and a chunk above 128 leaves.
         let permutations = row.bytes as f64 / 32.0 * (1.0 + 1.0 / 128.0);
