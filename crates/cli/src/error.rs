@@ -329,6 +329,12 @@ const fn help_for_postage(fault: &PostageFault) -> &'static str {
         PostageFault::Full => {
             "buy another batch or dilute this one (bee's PATCH /stamps), then run it again"
         }
+        PostageFault::Unlisted => {
+            "bee 1 lists its batches on its debug port only; name the batch: swarm:URL#batch=HEX, or batch in [stores.NAME]"
+        }
+        PostageFault::Stuck => {
+            "name another batch of this node (swarm:URL#batch=HEX), then run it again: it goes on where it stopped"
+        }
         _ => "`galen content postage` lists the node's batches",
     }
 }
