@@ -9,7 +9,7 @@ use std::{
 use galen_types::Plaintext;
 
 use crate::{
-    Category, FhirError,
+    Category, FhirError, Node, Resource,
     json::Text,
     reader::{self, Content, Unit},
 };
@@ -43,6 +43,19 @@ impl<'a> Document<'a> {
     /// The resource type of the outermost resource.
     pub fn resource_type(&self) -> &'static str {
         self.content.resource_type
+    }
+
+    /// The document as a value to look into.
+    pub fn root(&self) -> Node<'a> {
+        Node::new(self.bytes)
+    }
+
+    /// The resources that the drafts will hold, in the order of the document.
+    pub fn resources(&self) -> impl Iterator<Item = Resource<'a>> {
+        self.content.units.iter().map(|unit| Resource {
+            full_url: unit.full_url.map(|url| url.decode(self.bytes)),
+            node: Node::new(&self.bytes[unit.span.clone()]),
+        })
     }
 
     /// How many resources the drafts will hold: those of the Bundle's entries, or the one resource.

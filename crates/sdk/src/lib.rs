@@ -121,7 +121,7 @@ pub use consents::{ConsentEntry, ConsentStatus, GrantRequest, Granted, MAX_GRANT
 pub use contents::{ContentStanding, NamedContent, RecordContent};
 pub use cosign::{CosignSheet, MAX_COSIGNERS, MAX_SHEET_LEN};
 pub use error::Error;
-pub use galen::{ENVELOPE_LIFETIME, Galen, Identity, MAX_RECORD_LEN};
+pub use galen::{ENVELOPE_LIFETIME, Galen, Identity, MAX_RECORD_LEN, fhir_document};
 pub use grantee::{Grant, Grantee, MAX_READS, ReadRecord};
 pub use import::{
     AttachedFile, Import, ImportBody, ImportInput, ImportProgress, ImportReport, MAX_REJECTS,
