@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use galen_types::{ParseError, Segment, SegmentSet};
+use galen_types::{ParseError, Segment};
 use serde::{Serialize, Serializer};
 
 /// What a segment of a chart holds. The numbers are stable: they are the segments that authors propose.
@@ -57,6 +57,10 @@ pub enum Category {
     Genetics = 21,
     /// What the patient allowed.
     Consents = 22,
+    /// What an author publishes to every organization of the network.
+    Network = 23,
+    /// Birth date, gender and whether the patient lives: what treatment needs of the identity.
+    Demographics = 24,
     /// HIV.
     Hiv = 64,
     /// Mental health.
@@ -65,11 +69,13 @@ pub enum Category {
     SubstanceUse = 66,
     /// Sexual and reproductive health.
     ReproductiveHealth = 67,
+    /// Violence and abuse, in the family and elsewhere.
+    DomesticViolence = 68,
 }
 
 impl Category {
     /// Every category, in the order of the numbers.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::Identity,
         Self::Encounters,
         Self::Problems,
@@ -93,10 +99,13 @@ impl Category {
         Self::Research,
         Self::Genetics,
         Self::Consents,
+        Self::Network,
+        Self::Demographics,
         Self::Hiv,
         Self::MentalHealth,
         Self::SubstanceUse,
         Self::ReproductiveHealth,
+        Self::DomesticViolence,
     ];
 
     /// The stable number.
@@ -140,10 +149,13 @@ impl Category {
             Self::Research => "research",
             Self::Genetics => "genetics",
             Self::Consents => "consents",
+            Self::Network => "network",
+            Self::Demographics => "demographics",
             Self::Hiv => "hiv",
             Self::MentalHealth => "mental-health",
             Self::SubstanceUse => "substance-use",
             Self::ReproductiveHealth => "reproductive-health",
+            Self::DomesticViolence => "domestic-violence",
         }
     }
 
@@ -173,10 +185,13 @@ impl Category {
             Self::Research => "Research",
             Self::Genetics => "Genetics",
             Self::Consents => "Consents",
+            Self::Network => "Open to every organization",
+            Self::Demographics => "Age and sex",
             Self::Hiv => "HIV",
             Self::MentalHealth => "Mental health",
             Self::SubstanceUse => "Alcohol and drug use",
             Self::ReproductiveHealth => "Sexual and reproductive health",
+            Self::DomesticViolence => "Violence and abuse",
         }
     }
 
@@ -186,8 +201,11 @@ impl Category {
     }
 
     /// Which of two sensitive categories wins: the higher. 0 for all others.
+    ///
+    /// Violence comes first: whom it is hidden from may live in the same house.
     pub(crate) const fn sensitivity(self) -> u8 {
         match self {
+            Self::DomesticViolence => 5,
             Self::Hiv => 4,
             Self::SubstanceUse => 3,
             Self::MentalHealth => 2,
@@ -286,111 +304,6 @@ impl Serialize for Category {
     }
 }
 
-/// What a kind of grantee usually needs. A suggestion to the patient, who may add and remove.
-///
-/// No preset has a sensitive category.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Preset {
-    /// Bills, and the reports that justify them.
-    Insurer,
-    /// History, identity (age and sex), medication, allergies and diagnostics.
-    Physician,
-    /// The patient summary: what a stranger must know to treat.
-    Emergency,
-    /// Nothing by itself: the patient names each category.
-    Family,
-    /// What de-identified extracts are made from. Not meant for a grant of the records themselves.
-    Researcher,
-}
-
-impl Preset {
-    /// Every preset.
-    pub const ALL: [Self; 5] =
-        [Self::Insurer, Self::Physician, Self::Emergency, Self::Family, Self::Researcher];
-
-    /// The name for machines.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Insurer => "insurer",
-            Self::Physician => "physician",
-            Self::Emergency => "emergency",
-            Self::Family => "family",
-            Self::Researcher => "researcher",
-        }
-    }
-
-    /// The segments of the categories.
-    pub fn segments(self) -> SegmentSet {
-        self.categories().iter().map(|category| category.segment()).collect()
-    }
-
-    /// The categories, in ascending order.
-    pub const fn categories(self) -> &'static [Category] {
-        use Category as C;
-        match self {
-            Self::Insurer => &[C::DiagnosticReports, C::Billing],
-            Self::Physician => &[
-                C::Identity,
-                C::Encounters,
-                C::Problems,
-                C::Allergies,
-                C::Medications,
-                C::Immunizations,
-                C::Procedures,
-                C::Laboratory,
-                C::Vitals,
-                C::DiagnosticReports,
-                C::Imaging,
-                C::Notes,
-                C::CarePlans,
-                C::FamilyHistory,
-                C::SocialHistory,
-                C::Devices,
-                C::Wearables,
-                C::Documents,
-                C::Administrative,
-            ],
-            Self::Emergency => &[
-                C::Identity,
-                C::Problems,
-                C::Allergies,
-                C::Medications,
-                C::Immunizations,
-                C::Procedures,
-                C::Devices,
-            ],
-            Self::Family => &[],
-            Self::Researcher => &[
-                C::Problems,
-                C::Allergies,
-                C::Medications,
-                C::Immunizations,
-                C::Procedures,
-                C::Laboratory,
-                C::Vitals,
-            ],
-        }
-    }
-}
-
-impl fmt::Display for Preset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Preset {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let error = ParseError {
-            what: "preset",
-            expected: "insurer, physician, emergency, family or researcher",
-        };
-        Self::ALL.into_iter().find(|preset| preset.name() == text).ok_or(error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,15 +318,5 @@ mod tests {
         }
         assert_eq!(Category::from_index(255), None);
         assert!("Identity".parse::<Category>().is_err());
-    }
-
-    #[test]
-    fn preset_never_holds_a_sensitive_category() {
-        for preset in Preset::ALL {
-            assert_eq!(preset.to_string().parse(), Ok(preset));
-            assert_eq!(preset.segments().len(), preset.categories().len());
-            assert!(preset.categories().is_sorted());
-            assert!(preset.categories().iter().all(|category| !category.is_sensitive()));
-        }
     }
 }

@@ -67,7 +67,8 @@ fn security_label(code: &str) -> Option<Category> {
         "HIV" => Some(Category::Hiv),
         "ETH" | "ETHUD" | "OPIOIDUD" | "SUD" | "42CFRPart2" => Some(Category::SubstanceUse),
         "BH" | "MH" | "PSY" | "PSYTHPN" => Some(Category::MentalHealth),
-        "PREGNANT" | "SDV" | "SEX" | "STD" => Some(Category::ReproductiveHealth),
+        "PREGNANT" | "SEX" | "STD" => Some(Category::ReproductiveHealth),
+        "SDV" | "DVD" => Some(Category::DomesticViolence),
         _ => None,
     }
 }

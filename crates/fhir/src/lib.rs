@@ -26,15 +26,17 @@ mod json;
 mod labels;
 mod narrative;
 mod node;
+mod preset;
 mod primitive;
 mod reader;
 mod split;
 mod table;
 
-pub use category::{Category, Preset};
+pub use category::Category;
 pub use check::{CategorySummary, LineError, NdjsonSummary, Summary, check, check_ndjson};
 pub use error::{Fault, FhirError};
 pub use json::{MAX_DEPTH, MAX_ITEMS, MAX_KEYS, MAX_NUMBER_LEN};
 pub use node::{Node, Resource};
+pub use preset::Preset;
 pub use reader::{MAX_INPUT_LEN, MAX_STRING_LEN};
 pub use split::{Document, Draft};
