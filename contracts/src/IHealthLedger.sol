@@ -2,6 +2,7 @@
 pragma solidity ^0.8.37;
 
 import {IAccessLog} from "./IAccessLog.sol";
+import {IAttestations} from "./IAttestations.sol";
 import {IConsents} from "./IConsents.sol";
 import {IRecords} from "./IRecords.sol";
 import {IRecovery} from "./IRecovery.sol";
@@ -9,4 +10,12 @@ import {IRegistrar} from "./IRegistrar.sol";
 import {ISignatures} from "./ISignatures.sol";
 
 /// @notice The whole ledger: see each part.
-interface IHealthLedger is ISignatures, IRegistrar, IConsents, IRecords, IAccessLog, IRecovery {}
+interface IHealthLedger is
+    ISignatures,
+    IRegistrar,
+    IConsents,
+    IRecords,
+    IAccessLog,
+    IRecovery,
+    IAttestations
+{}

@@ -99,6 +99,14 @@ struct BulkLeaf {
     bytes32 commitment;
 }
 
+/// @notice One element of a document that is signed by parts: what is shown or hidden as a whole.
+struct Element {
+    bytes32 salt;
+    uint64 label; // unlike that of any other element of the document
+    uint64 parent; // label of the element that must be shown with it; 0: none
+    bytes32 content; // hash of its paths and values
+}
+
 /// @notice The opening of a guardian commitment.
 struct GuardianSet {
     address[] guardians; // strictly ascending

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.37;
 
 import {Motion} from "../src/IConsortium.sol";
-import {Answer, BulkLeaf, Leaf, Proposal, Reseal} from "../src/Types.sol";
+import {Answer, BulkLeaf, Element, Leaf, Proposal, Reseal} from "../src/Types.sol";
 
 /// @notice What a consent says, before packing.
 struct Terms {
@@ -134,6 +134,38 @@ library Digests {
                 deadline
             )
         );
+    }
+
+    function attestation(address author, uint32 rotations, bytes32 root, uint48 issued)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(
+            abi.encode(
+                keccak256(
+                    "Attestation(address author,uint32 rotations,bytes32 root,uint48 issued)"
+                ),
+                author,
+                rotations,
+                root,
+                issued
+            )
+        );
+    }
+
+    /// @dev The leaf of an element of a document.
+    function element(Element memory e) internal pure returns (bytes32) {
+        bytes32 structHash = keccak256(
+            abi.encode(
+                keccak256("Element(bytes32 salt,uint64 label,uint64 parent,bytes32 content)"),
+                e.salt,
+                e.label,
+                e.parent,
+                e.content
+            )
+        );
+        return keccak256(abi.encode(structHash));
     }
 
     function cosignature(address cosigner, uint32 rotations, bytes32 id, uint48 deadline)

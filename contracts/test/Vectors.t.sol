@@ -242,6 +242,8 @@ contract VectorsTest is Test {
                 _d()
             )
         );
+        _use(21, "attestation");
+        _check(Digests.attestation(_a("author"), _r(), _b("root"), uint48(_u("issued"))));
     }
 
     function test_leaves_ofConsentsAndDelegates() public {

@@ -86,6 +86,8 @@ read_structs! {
     Recovery { id, guardian, guardianRotations, controller, isFinal, nonce, deadline }
     Cancellation { id, rotations, nonce, deadline }
     Vote { motion, organization, counter, voter, rotations, deadline }
+    Attestation { author, rotations, root, issued }
+    Reply { patient, author, proposal, leaves, kind, ciphertext, deadline }
     Envelope { patient, grantee, consent, recipientKey, ciphertext, deadline }
     Contact { patient, author, bundle, ciphertext, deadline }
 }

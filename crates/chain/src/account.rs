@@ -103,6 +103,8 @@ pub struct Evidence {
     pub proposal: Option<typed::Proposal>,
     /// Who must sign the proposal beside author and patient.
     pub policy: Option<CosignPolicy>,
+    /// How many documents an attestation stands for. The word of the program that asks: the root hides it.
+    pub documents: Option<usize>,
 }
 
 impl SigningRequest {

@@ -13,8 +13,8 @@ use alloy::{
     rpc::types::TransactionRequest,
     sol_types::SolValue,
 };
-use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256};
-use galen_types::{ConsentRoot, LedgerId};
+use alloy_primitives::{Address, B256, Bytes, Signature, U256, aliases::U48, keccak256};
+use galen_types::{ConsentRoot, Element, LedgerId};
 use serde::{Deserialize, Serialize};
 
 pub use calls::TreeChange;
@@ -253,6 +253,27 @@ impl Ledger {
     pub async fn consents(&self, patient: Address) -> Result<ConsentSlot, ChainError> {
         let answer = self.contract.consents(patient).call().await?;
         Ok(ConsentSlot { root: ConsentRoot(answer.root), version: answer.version })
+    }
+
+    /// Whether the contract says that an author signed, by the key it has now, a document with this
+    /// element; see the contract's `provesElement`.
+    pub async fn proves_element(
+        &self,
+        author: Address,
+        issued: u64,
+        signature: &Bytes,
+        element: &Element,
+        proof: Vec<B256>,
+    ) -> Result<bool, ChainError> {
+        let element = HealthLedger::Element {
+            salt: element.salt.0,
+            label: element.label,
+            parent: element.parent,
+            content: element.content,
+        };
+        let issued = U48::saturating_from(issued);
+        let call = self.contract.provesElement(author, issued, signature.clone(), element, proof);
+        Ok(call.call().await?)
     }
 
     /// Whether a digest was signed by who controls an id today, as an account or by ERC-1271.

@@ -167,6 +167,27 @@ alloy::sol! {
         uint48 deadline;
     }
 
+    /// The author of documents that are signed by parts stands behind them. Has no deadline: what a
+    /// clinician signed stays signed.
+    struct Attestation {
+        address author;
+        uint32 rotations;
+        bytes32 root;
+        uint48 issued;
+    }
+
+    /// Why a patient rejects records or what they ask to be corrected, sealed to the author. Never sent to
+    /// the chain.
+    struct Reply {
+        address patient;
+        address author;
+        bytes32 proposal;
+        uint256 leaves;
+        uint8 kind;
+        bytes32 ciphertext;
+        uint48 deadline;
+    }
+
     /// Keys of granted segments, sealed to a grantee (direct mode). Never sent to the chain.
     struct Envelope {
         address patient;

@@ -5,6 +5,7 @@
 
 mod consent;
 mod content;
+mod element;
 mod error;
 mod ids;
 mod merkle;
@@ -15,6 +16,7 @@ mod segment;
 
 pub use consent::{Consent, DelegateTerms, Power, PowerSet};
 pub use content::{ContentRef, Store};
+pub use element::Element;
 pub use error::{ErrorKind, ParseError};
 pub use ids::{
     Commitment, ConsentId, KeyBundleId, LedgerId, ProposalId, RecordId, Salt, VersionId,

@@ -20,6 +20,7 @@ DEFAULT = Path(__file__).resolve().parents[2] / "vectors" / "eip712.json"
 SIGNED = {
     "Access",
     "AccessRequest",
+    "Attestation",
     "BulkAnchor",
     "Cancellation",
     "ConsentChange",
@@ -30,6 +31,7 @@ SIGNED = {
     "KeyBundle",
     "Proposal",
     "Recovery",
+    "Reply",
     "Reseal",
     "Rotation",
     "Settlement",

@@ -81,6 +81,8 @@ pub(super) fn judge(message: &Message, view: &View<'_>) -> Result<Verdict, SignE
         Message::Settlement(m) => records::settlement(m, view)?,
         Message::Cosignature(m) => records::cosignature(m, view)?,
         Message::Reseal(m) => records::reseal(m, view)?,
+        Message::Attestation(m) => records::attestation(m, view),
+        Message::Reply(m) => records::reply(m, view)?,
         Message::BulkAnchor(m) => records::bulk(m)?,
         Message::ConsentChange(m) => consent::change(m, view)?,
         Message::Access(m) => consent::access(m, view)?,
@@ -97,7 +99,9 @@ pub(super) fn judge(message: &Message, view: &View<'_>) -> Result<Verdict, SignE
     };
     let usual = match message {
         Message::Proposal(_) | Message::Cosignature(_) | Message::Vote(_) => USUAL_WAIT,
-        Message::Recovery(_) | Message::Envelope(_) | Message::Contact(_) => 31 * DAY,
+        Message::Recovery(_) | Message::Envelope(_) | Message::Contact(_) | Message::Reply(_) => {
+            31 * DAY
+        }
         _ => USUAL_LIFETIME,
     };
     common(message, usual, view, &mut verdict);

@@ -41,6 +41,7 @@ macro_rules! messages {
 messages!(
     Access,
     AccessRequest,
+    Attestation,
     BulkAnchor,
     Cancellation,
     Card,
@@ -52,6 +53,7 @@ messages!(
     KeyBundle,
     Proposal,
     Recovery,
+    Reply,
     Reseal,
     Rotation,
     Settlement,
@@ -74,6 +76,7 @@ impl Message {
         match self {
             Self::Access(m) => vec![m.grantee],
             Self::AccessRequest(m) => vec![m.organization],
+            Self::Attestation(m) => vec![m.author],
             Self::BulkAnchor(m) => vec![m.author],
             Self::Cancellation(m) => vec![m.id],
             Self::Card(m) => vec![m.id],
@@ -85,6 +88,7 @@ impl Message {
             Self::KeyBundle(m) => vec![m.id],
             Self::Proposal(m) => vec![m.author],
             Self::Recovery(m) => vec![m.guardian],
+            Self::Reply(m) => vec![m.patient],
             Self::Reseal(m) => vec![m.signer],
             // The old and the new controller sign the same struct.
             Self::Rotation(m) => vec![m.id, m.controller],
@@ -94,14 +98,14 @@ impl Message {
         }
     }
 
-    /// Last Unix second at which the signature counts; a card has none.
+    /// Last Unix second at which the signature counts; a card and an attestation have none.
     pub(super) fn deadline(&self) -> Option<u64> {
         let deadline = match self {
             Self::Access(m) => m.deadline,
             Self::AccessRequest(m) => m.deadline,
             Self::BulkAnchor(m) => m.deadline,
             Self::Cancellation(m) => m.deadline,
-            Self::Card(_) => return None,
+            Self::Attestation(_) | Self::Card(_) => return None,
             Self::ConsentChange(m) => m.deadline,
             Self::Contact(m) => m.deadline,
             Self::Cosignature(m) => m.deadline,
@@ -110,6 +114,7 @@ impl Message {
             Self::KeyBundle(m) => m.deadline,
             Self::Proposal(m) => m.deadline,
             Self::Recovery(m) => m.deadline,
+            Self::Reply(m) => m.deadline,
             Self::Reseal(m) => m.deadline,
             Self::Rotation(m) => m.deadline,
             Self::Settlement(m) => m.deadline,

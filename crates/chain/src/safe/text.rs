@@ -37,6 +37,7 @@ struct RequestText {
     tree: Option<Vec<ConsentId>>,
     proposal: Option<typed::Proposal>,
     policy: Option<CosignPolicy>,
+    documents: Option<usize>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,6 +67,7 @@ pub fn encode_request(request: &SigningRequest) -> Result<String, SignError> {
             tree: evidence.tree.map(|tree| tree.leaves().collect()),
             proposal: evidence.proposal,
             policy: evidence.policy,
+            documents: evidence.documents,
         },
     )
 }
@@ -88,6 +90,7 @@ pub fn decode_request(text: &str) -> Result<SigningRequest, SignError> {
             root: None,
             proposal: parts.proposal,
             policy: parts.policy,
+            documents: parts.documents,
         },
         wallet: parts.wallet,
     };

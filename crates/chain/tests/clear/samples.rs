@@ -280,6 +280,17 @@ fn about_records() -> Vec<SigningRequest> {
         manifest: hash("manifest"),
         deadline,
     };
+    let attestation =
+        typed::Attestation { author, rotations, root: hash("root"), issued: U48::from(NOW) };
+    let reply = typed::Reply {
+        patient,
+        author,
+        proposal: proposal().id().0,
+        leaves: U256::from(5),
+        kind: 1,
+        ciphertext: hash("sealed"),
+        deadline,
+    };
     let ask = typed::AccessRequest {
         patient,
         organization: INSURER,
@@ -295,6 +306,8 @@ fn about_records() -> Vec<SigningRequest> {
         request(LABORATORY, &cosignature, answered()),
         request(PATIENT, &reseal, none()),
         request(HOSPITAL, &bulk, none()),
+        request(HOSPITAL, &attestation, Evidence { documents: Some(3), ..none() }),
+        request(PATIENT, &reply, none()),
         request(INSURER, &ask, none()),
     ]
 }

@@ -6,7 +6,7 @@ use alloy_primitives::{Address, U256};
 use galen_types::{LeafKind, Segment};
 
 use super::{
-    Verdict,
+    DAY, Verdict,
     consent::{store, within},
 };
 use crate::{
@@ -145,6 +145,38 @@ pub(super) fn withdrawal(m: &typed::Withdrawal, view: &View<'_>) -> Verdict {
         "The patient can no longer accept it. This cannot be undone; propose again if needed.",
     );
     verdict
+}
+
+pub(super) fn attestation(m: &typed::Attestation, view: &View<'_>) -> Verdict {
+    let mut verdict = Verdict::default();
+    let documents = view.request.evidence.documents.unwrap_or(1);
+    let what = plural(documents as u64, "document");
+    verdict.sentence =
+        Some(format!("As {}, stand behind {what} as their author.", view.who(m.author)));
+    verdict.effect(
+        "Whoever is shown a part of them can check that it is yours and unchanged. This does not expire and \
+         cannot be taken back.",
+    );
+    if m.issued.to::<u64>() > view.names.now().saturating_add(DAY) {
+        verdict.warn(caution("late_deadline", "It is dated in the future."));
+    }
+    verdict
+}
+
+pub(super) fn reply(m: &typed::Reply, view: &View<'_>) -> Result<Verdict, SignError> {
+    let mut verdict = Verdict::default();
+    let effect = match m.kind {
+        0 => "The author learns why you rejected. It does not reject by itself.",
+        1 => "The author learns what you want corrected. Nothing is answered by it.",
+        _ => return Err(refused("there is no such reply")),
+    };
+    if m.leaves.is_zero() {
+        return Err(refused("it is about no record"));
+    }
+    verdict.meet(view, m.author);
+    verdict.effect(effect);
+    verdict.effect("Only the author can read the text. It shows that it came from you.");
+    Ok(verdict)
 }
 
 pub(super) fn settlement(m: &typed::Settlement, view: &View<'_>) -> Result<Verdict, SignError> {

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.37;
+
+import {Element} from "../src/Types.sol";
+import {Base} from "./Base.sol";
+import {Digests} from "./Digests.sol";
+
+/// @notice Documents signed by parts.
+contract AttestationsTest is Base {
+    /// @dev A tree of four elements: their leaves, one proof, and the root.
+    function _tree(uint256 seed, uint256 at)
+        private
+        pure
+        returns (Element memory shown, bytes32[] memory proof, bytes32 root)
+    {
+        bytes32[4] memory leaves;
+        for (uint256 i; i < 4; ++i) {
+            Element memory e = _element(seed, i);
+            if (i == at) shown = e;
+            leaves[i] = Digests.element(e);
+        }
+        proof = new bytes32[](2);
+        proof[0] = leaves[at ^ 1];
+        proof[1] = at < 2 ? Digests.pair(leaves[2], leaves[3]) : Digests.pair(leaves[0], leaves[1]);
+        root = Digests.pair(Digests.pair(leaves[0], leaves[1]), Digests.pair(leaves[2], leaves[3]));
+    }
+
+    function _element(uint256 seed, uint256 i) private pure returns (Element memory) {
+        return Element({
+            salt: keccak256(abi.encode("salt", seed, i)),
+            label: uint64(uint256(keccak256(abi.encode("label", seed, i)))),
+            parent: uint64(i),
+            content: keccak256(abi.encode("content", seed, i))
+        });
+    }
+
+    function testFuzz_provesElement_ofEachWayToSign(
+        uint256 seed,
+        uint8 at,
+        uint8 way,
+        uint48 issued
+    ) public view {
+        (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(seed, at % 4);
+        Person memory author = way % 3 == 2 ? wallet : other;
+        bytes32 digest = Digests.attestation(author.id, 0, root, issued);
+        bytes memory signature = way % 3 == 0
+            ? _sign(author.key, digest)
+            : way % 3 == 1 ? _signCompact(author.key, digest) : _signWallet(digest);
+        assertTrue(ledger.provesElement(author.id, issued, signature, shown, proof));
+    }
+
+    function testFuzz_provesElement_nothingElse(uint256 seed, uint8 at, uint8 what, uint256 bit)
+        public
+        view
+    {
+        (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(seed, at % 4);
+        bytes memory signature = _sign(other.key, Digests.attestation(other.id, 0, root, START));
+        address author = other.id;
+        uint48 issued = START;
+        uint256 change = what % 8;
+        if (change == 0) shown.salt ^= bytes32(1 << (bit % 256));
+        if (change == 1) shown.label ^= uint64(1 << (bit % 64));
+        if (change == 2) shown.parent ^= uint64(1 << (bit % 64));
+        if (change == 3) shown.content ^= bytes32(1 << (bit % 256));
+        if (change == 4) proof[bit % 2] ^= bytes32(1 << (bit % 256));
+        if (change == 5) issued ^= uint48(1 << (bit % 48));
+        if (change == 6) author = org[0].id;
+        if (change == 7) {
+            (uint256 i, uint8 mask) = (bit % 65, uint8(1 << (bit % 8)));
+            signature[i] = signature[i] ^ bytes1(mask);
+        }
+        assertFalse(ledger.provesElement(author, issued, signature, shown, proof));
+    }
+
+    function test_provesElement_notByAnInnerNode() public view {
+        (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(1, 0);
+        bytes memory signature = _sign(other.key, Digests.attestation(other.id, 0, root, START));
+        assertTrue(ledger.provesElement(other.id, START, signature, shown, proof));
+        bytes32[] memory shorter = new bytes32[](1);
+        shorter[0] = proof[1];
+        assertFalse(ledger.provesElement(other.id, START, signature, shown, shorter));
+    }
+
+    function test_provesElement_byTheKeyOfNow() public {
+        (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(2, 3);
+        bytes memory before = _sign(other.key, Digests.attestation(other.id, 0, root, START));
+        _rotateDirect(other, grantee);
+        assertFalse(ledger.provesElement(other.id, START, before, shown, proof));
+        bytes memory afterwards = _sign(grantee.key, Digests.attestation(other.id, 1, root, START));
+        assertTrue(ledger.provesElement(other.id, START, afterwards, shown, proof));
+    }
+
+    function test_provesElement_refusesHighSAndNothing() public view {
+        (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(3, 1);
+        bytes memory high = _signHigh(other.key, Digests.attestation(other.id, 0, root, START));
+        assertFalse(ledger.provesElement(other.id, START, high, shown, proof));
+        assertFalse(ledger.provesElement(other.id, START, "", shown, proof));
+        assertFalse(ledger.provesElement(address(0), START, high, shown, proof));
+        assertFalse(ledger.provesElement(address(0), START, "", shown, proof));
+    }
+}
