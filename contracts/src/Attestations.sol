@@ -15,13 +15,13 @@ abstract contract Attestations is Consents, IAttestations {
 
     /// @inheritdoc IAttestations
     /// @dev The root is not asked for: the signature says which one it is.
-    function provesElement(
+    function requireElement(
         address author,
         uint48 issued,
         bytes calldata signature,
         Element calldata element,
         bytes32[] calldata proof
-    ) external view returns (bool) {
+    ) external view {
         uint256 slot = _participants[author];
         bytes32 leaf = _leaf(
             keccak256(
@@ -35,6 +35,6 @@ abstract contract Attestations is Consents, IAttestations {
                 ATTESTATION_TYPEHASH, author, _rotationsIn(slot), _climb(leaf, proof), issued
             )
         );
-        return _isSigned(_controllerIn(author, slot), _hashTypedData(structHash), signature);
+        _requireSigned(_controllerIn(author, slot), _hashTypedData(structHash), signature);
     }
 }

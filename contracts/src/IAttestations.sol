@@ -13,17 +13,18 @@ import {Element} from "./Types.sol";
 /// an element's content is made of is written in docs/protocol.md. Nothing of it is ever sent here: who
 /// shows a part of a document has the contract's word for it without a transaction.
 interface IAttestations {
-    /// @notice Whether a clinician or an organization has signed a document that has this element. Judged
-    /// by the key that the author has now: after a rotation what it signed before is for readers of the
-    /// history to judge. That the author is a member is for `participant` to say.
+    /// @notice Returns if a clinician or an organization has signed a document that has this element, and
+    /// reverts with `SignatureInvalid` or `SignatureHighS` if not. Judged by the key that the author has
+    /// now: after a rotation what it signed before is for readers of the history to judge. That the author
+    /// is a member is for `participant` to say.
     /// @param issued When it was signed, in the author's word.
     /// @param signature Of the author's controller: 65 or 64 bytes, or for an ERC-1271 wallet.
     /// @param proof From the element's leaf to the signed root.
-    function provesElement(
+    function requireElement(
         address author,
         uint48 issued,
         bytes calldata signature,
         Element calldata element,
         bytes32[] calldata proof
-    ) external view returns (bool);
+    ) external view;
 }

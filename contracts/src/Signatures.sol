@@ -41,34 +41,17 @@ abstract contract Signatures is ISignatures, EIP712 {
     {
         address recovered = ECDSA.tryRecoverCalldata(digest, signature);
         if (recovered == controller && recovered != address(0)) {
-            bytes32 s = _s(signature);
+            bytes32 s = bytes32(signature[32:]);
+            // The short form (ERC-2098) keeps the parity in the highest bit.
+            if (signature.length == 64) s = s << 1 >> 1;
             if (uint256(s) > HALF_ORDER) revert SignatureHighS(s);
         } else if (!_isValidErc1271(controller, digest, signature)) {
             revert SignatureInvalid(controller, digest);
         }
     }
 
-    /// @dev As `_requireSigned`, for who asks and does not require.
-    function _isSigned(address controller, bytes32 digest, bytes calldata signature)
-        internal
-        view
-        returns (bool)
-    {
-        address recovered = ECDSA.tryRecoverCalldata(digest, signature);
-        if (recovered == controller && recovered != address(0)) {
-            return uint256(_s(signature)) <= HALF_ORDER;
-        }
-        return _isValidErc1271(controller, digest, signature);
-    }
-
     function _requireNotPast(uint48 deadline) internal view {
         if (block.timestamp > deadline) revert DeadlinePassed(deadline);
-    }
-
-    /// @dev The short form (ERC-2098) keeps the parity in the highest bit.
-    function _s(bytes calldata signature) private pure returns (bytes32 s) {
-        s = bytes32(signature[32:]);
-        if (signature.length == 64) s = s << 1 >> 1;
     }
 
     function _isValidErc1271(address signer, bytes32 digest, bytes calldata signature)

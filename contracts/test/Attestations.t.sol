@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.37;
 
+import {ISignatures} from "../src/ISignatures.sol";
 import {Element} from "../src/Types.sol";
 import {Base} from "./Base.sol";
 import {Digests} from "./Digests.sol";
@@ -34,7 +35,25 @@ contract AttestationsTest is Base {
         });
     }
 
-    function testFuzz_provesElement_ofEachWayToSign(
+    function _refuses(
+        address author,
+        uint48 issued,
+        bytes memory signature,
+        Element memory shown,
+        bytes32[] memory proof
+    ) private view {
+        try ledger.requireElement(author, issued, signature, shown, proof) {
+            revert("accepted");
+        } catch (bytes memory reason) {
+            bytes4 selector = bytes4(reason);
+            assertTrue(
+                selector == ISignatures.SignatureInvalid.selector
+                    || selector == ISignatures.SignatureHighS.selector
+            );
+        }
+    }
+
+    function testFuzz_requireElement_ofEachWayToSign(
         uint256 seed,
         uint8 at,
         uint8 way,
@@ -46,10 +65,10 @@ contract AttestationsTest is Base {
         bytes memory signature = way % 3 == 0
             ? _sign(author.key, digest)
             : way % 3 == 1 ? _signCompact(author.key, digest) : _signWallet(digest);
-        assertTrue(ledger.provesElement(author.id, issued, signature, shown, proof));
+        ledger.requireElement(author.id, issued, signature, shown, proof);
     }
 
-    function testFuzz_provesElement_nothingElse(uint256 seed, uint8 at, uint8 what, uint256 bit)
+    function testFuzz_requireElement_nothingElse(uint256 seed, uint8 at, uint8 what, uint256 bit)
         public
         view
     {
@@ -69,33 +88,33 @@ contract AttestationsTest is Base {
             (uint256 i, uint8 mask) = (bit % 65, uint8(1 << (bit % 8)));
             signature[i] = signature[i] ^ bytes1(mask);
         }
-        assertFalse(ledger.provesElement(author, issued, signature, shown, proof));
+        _refuses(author, issued, signature, shown, proof);
     }
 
-    function test_provesElement_notByAnInnerNode() public view {
+    function test_requireElement_notByAnInnerNode() public view {
         (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(1, 0);
         bytes memory signature = _sign(other.key, Digests.attestation(other.id, 0, root, START));
-        assertTrue(ledger.provesElement(other.id, START, signature, shown, proof));
+        ledger.requireElement(other.id, START, signature, shown, proof);
         bytes32[] memory shorter = new bytes32[](1);
         shorter[0] = proof[1];
-        assertFalse(ledger.provesElement(other.id, START, signature, shown, shorter));
+        _refuses(other.id, START, signature, shown, shorter);
     }
 
-    function test_provesElement_byTheKeyOfNow() public {
+    function test_requireElement_byTheKeyOfNow() public {
         (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(2, 3);
         bytes memory before = _sign(other.key, Digests.attestation(other.id, 0, root, START));
         _rotateDirect(other, grantee);
-        assertFalse(ledger.provesElement(other.id, START, before, shown, proof));
+        _refuses(other.id, START, before, shown, proof);
         bytes memory afterwards = _sign(grantee.key, Digests.attestation(other.id, 1, root, START));
-        assertTrue(ledger.provesElement(other.id, START, afterwards, shown, proof));
+        ledger.requireElement(other.id, START, afterwards, shown, proof);
     }
 
-    function test_provesElement_refusesHighSAndNothing() public view {
+    function test_requireElement_refusesHighSAndNothing() public view {
         (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(3, 1);
         bytes memory high = _signHigh(other.key, Digests.attestation(other.id, 0, root, START));
-        assertFalse(ledger.provesElement(other.id, START, high, shown, proof));
-        assertFalse(ledger.provesElement(other.id, START, "", shown, proof));
-        assertFalse(ledger.provesElement(address(0), START, high, shown, proof));
-        assertFalse(ledger.provesElement(address(0), START, "", shown, proof));
+        _refuses(other.id, START, high, shown, proof);
+        _refuses(other.id, START, "", shown, proof);
+        _refuses(address(0), START, high, shown, proof);
+        _refuses(address(0), START, "", shown, proof);
     }
 }

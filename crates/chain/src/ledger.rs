@@ -14,7 +14,7 @@ use alloy::{
     sol_types::SolValue,
 };
 use alloy_primitives::{Address, B256, Bytes, Signature, U256, aliases::U48, keccak256};
-use galen_types::{ConsentRoot, Element, LedgerId};
+use galen_types::{ConsentRoot, Element, ErrorKind, LedgerId};
 use serde::{Deserialize, Serialize};
 
 pub use calls::TreeChange;
@@ -256,7 +256,7 @@ impl Ledger {
     }
 
     /// Whether the contract says that an author signed, by the key it has now, a document with this
-    /// element; see the contract's `provesElement`.
+    /// element; see the contract's `requireElement`.
     pub async fn proves_element(
         &self,
         author: Address,
@@ -272,8 +272,12 @@ impl Ledger {
             content: element.content,
         };
         let issued = U48::saturating_from(issued);
-        let call = self.contract.provesElement(author, issued, signature.clone(), element, proof);
-        Ok(call.call().await?)
+        let call = self.contract.requireElement(author, issued, signature.clone(), element, proof);
+        match call.call().await.map_err(ChainError::from) {
+            Ok(_) => Ok(true),
+            Err(ChainError::Reverted(revert)) if revert.kind() == ErrorKind::Integrity => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a digest was signed by who controls an id today, as an account or by ERC-1271.
