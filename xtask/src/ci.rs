@@ -60,6 +60,16 @@ const STEPS: &[Step] = &[
     step("rust-oracles", 20, |shop| {
         shop.cargo(&["test", "--workspace", "--manifest-path", "tests/oracles/Cargo.toml"])
     }),
+    step("standards", 10, |shop| {
+        let out = shop.root.join("target/fhir-out");
+        let mut test = shop.command(cargo());
+        shop.run(
+            test.args(["test", "-p", "galen-cli", "--test", "standards"])
+                .env("GALEN_FHIR_OUT", &out),
+        )?;
+        let check = "tests/oracles/python/standards.py";
+        shop.run(shop.command(shop.tools.python()).arg(check).arg(&out))
+    }),
     step("demo", 30, |shop| {
         shop.cargo(&["build", "--release"])?;
         shop.demo(&[], 10.0)?;

@@ -37,7 +37,7 @@ pub(crate) use self::{
     deploy::DeployArgs,
     dev::{DevArgs, DevCommand},
     doctor::DoctorArgs,
-    fhir::FhirCommand,
+    fhir::{ExportArgs, ExportKind, FhirCommand},
     grant::{GrantAddArgs, GrantCommand},
     init::{InitArgs, role},
     network::{AddNetworkArgs, NetworkCommand},

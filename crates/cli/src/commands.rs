@@ -44,7 +44,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Config(command) => config::run(command, &cli.globals, ui),
         Command::Demo(args) => demo::run(args, &cli.globals, ui),
         Command::Dev(args) => dev::run(args, &cli.globals, ui),
-        Command::Fhir(command) => fhir::run(command, ui),
+        Command::Fhir(command) => fhir::run(command, &cli.globals, ui),
         Command::Relay(args) => relay::run(args, &cli.globals, ui),
         Command::Content(command) => block_on(async {
             tell_of_interruption(ui);

@@ -26,6 +26,7 @@ mod json;
 mod labels;
 mod narrative;
 mod node;
+pub mod out;
 mod preset;
 mod primitive;
 mod reader;

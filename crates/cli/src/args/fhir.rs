@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FhirCommand {
@@ -20,4 +20,56 @@ pub(crate) enum FhirCommand {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    Export(ExportArgs),
+}
+
+/// What can be written of a chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportKind {
+    /// Who wrote, keeps and checked each version, with the author's signature.
+    Provenance,
+    /// What happened, as AuditEvents by IHE BALP.
+    Audit,
+    /// Where each version lies, as DocumentReferences.
+    Documents,
+}
+
+impl ExportKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Provenance, Self::Audit, Self::Documents];
+
+    /// The FHIR type.
+    pub(crate) const fn resource_type(self) -> &'static str {
+        match self {
+            Self::Provenance => "Provenance",
+            Self::Audit => "AuditEvent",
+            Self::Documents => "DocumentReference",
+        }
+    }
+}
+
+/// Write what your chart says of itself as FHIR R4: Provenance, AuditEvents, DocumentReferences.
+///
+/// Accepted versions only. What is written names ids, hashes and transactions of the ledger, so it identifies the
+/// chart: give it to nobody who must not know whose it is.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen fhir export --out chart-fhir\n  \
+    galen fhir export --what provenance 0x91b03c7e --out provenance.ndjson\n  \
+    galen fhir export --what audit,documents --out events.json\n\n\
+    Text output, separated by tabs: file, number of resources.")]
+pub(crate) struct ExportArgs {
+    /// Only these records.
+    #[arg(value_name = "RECORD")]
+    pub(crate) records: Vec<String>,
+    /// What to write. Without it: all.
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) what: Vec<ExportKind>,
+    /// A file that ends in .ndjson or in .json (a Bundle), or a folder for one file of each type.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: PathBuf,
+    /// Open each current record, to say its format.
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Overwrite files.
+    #[arg(long)]
+    pub(crate) force: bool,
 }

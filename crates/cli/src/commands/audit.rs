@@ -9,7 +9,10 @@ use serde::Serialize;
 
 use crate::{
     args::AuditArgs,
-    commands::shown::{Horizon, Moment, Party, waiting},
+    commands::{
+        fhir,
+        shown::{Horizon, Moment, Party, waiting},
+    },
     error::CliError,
     session::Session,
     table::{NONE, csv, row, yes},
@@ -38,6 +41,9 @@ struct Answer {
     break_glass: usize,
     /// Emergency accesses first, then in the order of the chain.
     entries: Vec<Line>,
+    /// Where the AuditEvents are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,7 +75,20 @@ pub(crate) async fn run(
     };
     let report = waiting(ui, "read the chart's history", session.galen().audit(patient)).await?;
     let horizon = Horizon::now(session).await?;
-    let answer = Answer::new(session, &horizon, &report, args.since);
+    let mut answer = Answer::new(session, &horizon, &report, args.since);
+    if let Some(path) = &args.fhir {
+        if !answer.complete {
+            return Err(fhir::incomplete());
+        }
+        let since = args.since.map_or(0, Instant::unix);
+        let (file, count) = fhir::write_audit(path, &report, since, session).await?;
+        ui.status(&answer.proof);
+        if !ui.json() {
+            row(ui, &[&file, &count])?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        answer.file = Some(file);
+    }
     if ui.json() {
         ui.object(&answer)?;
     } else if args.csv {
@@ -80,10 +99,7 @@ pub(crate) async fn run(
     if answer.complete {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(CliError::integrity(
-        "the history does not fold to the head of the chart on chain",
-        "do not rely on this list: ask another node (--rpc-url), and delete the cache",
-    ))
+    Err(fhir::incomplete())
 }
 
 impl Answer {
@@ -109,6 +125,7 @@ impl Answer {
             accesses: report.accesses,
             break_glass: entries.iter().filter(|entry| entry.break_glass).count(),
             entries,
+            file: None,
         }
     }
 
@@ -166,7 +183,7 @@ impl Line {
 }
 
 /// Read under a consent for every active organization, for an emergency.
-fn is_break_glass(entry: &AuditEntry) -> bool {
+pub(super) fn is_break_glass(entry: &AuditEntry) -> bool {
     let emergency = [Purpose::EmergencyTreatment, Purpose::BreakTheGlass].map(Purpose::code);
     entry.network && entry.purpose.as_deref().is_some_and(|code| emergency.contains(&code))
 }

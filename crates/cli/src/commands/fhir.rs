@@ -1,4 +1,7 @@
-//! `galen fhir`: looks at documents.
+//! `galen fhir`: looks at documents, writes what a chart says of itself, speaks with FHIR servers.
+
+mod export;
+mod written;
 
 use std::{
     io::Read,
@@ -10,12 +13,33 @@ use galen_fhir::{CategorySummary, FhirError, LineError, MAX_INPUT_LEN, check, ch
 use galen_types::ErrorKind;
 use serde::Serialize;
 
-use crate::{args::FhirCommand, error::CliError, ui::Ui};
+pub(crate) use self::written::write_audit;
+use crate::{
+    args::{FhirCommand, Globals},
+    commands::block_on,
+    error::CliError,
+    session::Session,
+    ui::Ui,
+};
 
-pub(crate) fn run(command: &FhirCommand, ui: &Ui) -> Result<ExitCode, CliError> {
+pub(crate) fn run(command: &FhirCommand, globals: &Globals, ui: &Ui) -> Result<ExitCode, CliError> {
     match command {
         FhirCommand::Check { files } => check_files(files, ui),
+        FhirCommand::Export(args) => block_on(async {
+            let session = Session::open(globals, ui).await?;
+            let done = export::run(args, &session, ui).await;
+            session.finish().await;
+            done
+        }),
     }
+}
+
+/// The events of a chart are not written where some may be missing.
+pub(crate) fn incomplete() -> CliError {
+    CliError::integrity(
+        "the history does not fold to the head of the chart on chain",
+        "do not rely on this list: ask another node (--rpc-url), and delete the cache",
+    )
 }
 
 /// The result of `galen fhir check --json`.

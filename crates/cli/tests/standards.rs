@@ -1,0 +1,160 @@
+//! What a chart says of itself in FHIR's words, through the program.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+#[allow(dead_code, reason = "shared with the tests that need all of it")]
+#[path = "people/world.rs"]
+mod world;
+
+use std::{collections::BTreeMap, path::Path};
+
+use galen_fhir::Document;
+use serde_json::Value;
+use world::{Person, World, at, items, mode};
+
+/// What the records say and nothing that is written about them may.
+const CANARY: &str = "Zyxtonorine";
+
+/// A hospital, a patient with a chart, and a physician of the same network.
+struct Cast {
+    world: World,
+    hospital: Person,
+    patient: Person,
+    physician: Person,
+}
+
+impl Cast {
+    fn gather() -> Self {
+        let world = World::start();
+        let hospital = world.person("hospital", "organization", None);
+        let physician = world.person("physician", "organization", None);
+        let founded = world.found(&[hospital.id, physician.id]);
+        let (ledger, block) = (format!("{:#x}", founded.0), founded.1.to_string());
+        for member in [&hospital, &physician] {
+            let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
+            member.ok(&[&add[..], &["--finality", "instant"]].concat());
+            member.ok(&["init", "--network", "test"]);
+        }
+        let card = world.path("hospital.card");
+        hospital.ok(&["contact", "card", "--out", &card]);
+        let patient = world.person("patient", "patient", Some(&card));
+        patient.ok(&["init", "--from", &card, "--as", "hospital"]);
+        let network = patient.json(&["network", "list"]);
+        let name = at(&network, "/networks/0/name").to_owned();
+        patient.ok(&["network", "add", &name, "--finality", "instant"]);
+        let physician_card = world.path("physician.card");
+        physician.ok(&["contact", "card", "--out", &physician_card]);
+        patient.ok(&["contact", "add", &physician_card, "--as", "physician", "--verified"]);
+        let introduction = world.path("introduction");
+        patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
+        let patient_card = world.path("patient.card");
+        patient.ok(&["contact", "card", "--out", &patient_card]);
+        hospital.ok(&["contact", "add", &patient_card, "--as", "anna"]);
+        hospital.ok(&["contact", "add", &introduction]);
+        physician.ok(&["contact", "add", &patient_card, "--as", "anna"]);
+        Self { world, hospital, patient, physician }
+    }
+
+    /// Two records, one of them amended, read once by the physician.
+    fn chart(&self) {
+        let condition = |text: &str| {
+            format!(
+                r#"{{"resourceType":"Condition","code":{{"text":"{CANARY} {text}"}},"subject":{{"display":"somebody"}}}}"#
+            )
+        };
+        let coverage = r#"{"resourceType":"Coverage","status":"active","beneficiary":{"display":"somebody"},"payor":[{"display":"an insurer"}]}"#;
+        let first = condition("first");
+        let bundle = format!(
+            r#"{{"resourceType":"Bundle","type":"collection","entry":[{{"resource":{first}}},{{"resource":{coverage}}}]}}"#
+        );
+        let input = self.world.write("first.json", &bundle);
+        self.hospital.ok(&["record", "propose", "--to", "anna", &input]);
+        self.patient.ok(&["record", "accept", "--all"]);
+        let amended = self.world.write("amended.json", &condition("second"));
+        let record = self.problems();
+        self.hospital.ok(&["record", "amend", &record, &amended, "--to", "anna"]);
+        self.patient.ok(&["record", "accept", "--all"]);
+        let grant = ["consent", "grant", "--to", "physician", "--category", "problems"];
+        let granted =
+            self.patient.json(&[&grant[..], &["--purpose", "TREAT", "--for", "30d"]].concat());
+        self.physician.ok(&["grant", "add", at(&granted, "/grant")]);
+        let out = self.world.path("read");
+        self.physician.ok(&["access", "anna", "--purpose", "TREAT", "--out", &out]);
+        self.patient.ok(&["record", "reseal"]);
+    }
+
+    fn problems(&self) -> String {
+        let list = self.patient.json(&["record", "list", "--category", "problems"]);
+        at(&items(&list, "/records")[0], "/id").to_owned()
+    }
+}
+
+/// Resources of an NDJSON file, each accepted by the strict reader.
+fn ndjson(path: &Path) -> Vec<Value> {
+    assert_eq!(mode(path), 0o600);
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(!text.contains(CANARY), "{} says what a record says", path.display());
+    let accepted = |line: &str| {
+        Document::read(line.as_bytes()).unwrap_or_else(|error| panic!("{error}: {line}"));
+        serde_json::from_str(line).unwrap()
+    };
+    text.lines().map(accepted).collect()
+}
+
+#[test]
+fn a_chart_is_exported_as_fhir() {
+    let cast = Cast::gather();
+    cast.chart();
+    let (world, patient) = (&cast.world, &cast.patient);
+    let folder = world.file("fhir");
+    let written = patient.json(&["fhir", "export", "--open", "--out", folder.to_str().unwrap()]);
+    let counts: BTreeMap<&str, u64> = items(&written, "/files")
+        .iter()
+        .map(|it| (at(it, "/file").rsplit('/').next().unwrap(), it["resources"].as_u64().unwrap()))
+        .collect();
+
+    let made = ndjson(&folder.join("Provenance.ndjson"));
+    assert_eq!((made.len() as u64, made.len()), (counts["Provenance.ndjson"], 3));
+    for resource in &made {
+        assert_eq!(at(resource, "/agent/0/who/display"), "hospital");
+        assert_eq!(at(resource, "/agent/0/who/type"), "Organization");
+        assert_eq!(at(resource, "/agent/2/who/type"), "Patient");
+        let signature = at(resource, "/signature/0/data");
+        assert!(!signature.is_empty());
+    }
+    let codes: Vec<&str> = made.iter().map(|it| at(it, "/activity/coding/0/code")).collect();
+    assert_eq!(codes, ["CREATE", "CREATE", "UPDATE"]);
+
+    let documents = ndjson(&folder.join("DocumentReference.ndjson"));
+    let states: Vec<&str> = documents.iter().map(|it| at(it, "/status")).collect();
+    assert_eq!(states, ["superseded", "current", "current"]);
+    assert_eq!(at(&documents[2], "/content/0/format/code"), "application/fhir+json");
+    let targets: Vec<&str> = made.iter().map(|it| at(it, "/target/0/identifier/value")).collect();
+    let masters: Vec<&str> = documents.iter().map(|it| at(it, "/masterIdentifier/value")).collect();
+    assert_eq!(targets, masters);
+
+    // Each read is one disclosure; with its decision, events are entries and reads together.
+    let events = ndjson(&folder.join("AuditEvent.ndjson"));
+    let audit = patient.json(&["audit"]);
+    let reads = audit["accesses"].as_u64().unwrap();
+    let entries = items(&audit, "/entries").len() as u64;
+    assert_eq!((events.len() as u64, reads), (entries + 1, 1));
+    let disclosed = events.iter().find(|it| at(it, "/type/code") == "110106").unwrap();
+    assert_eq!(at(disclosed, "/agent/1/who/display"), "physician");
+    assert_eq!(at(disclosed, "/purposeOfEvent/0/coding/0/code"), "TREAT");
+    let accessed = items(&audit, "/entries").iter().find(|it| at(it, "/what") == "accessed");
+    let transaction = at(accessed.unwrap(), "/at/transaction");
+    assert_eq!(at(disclosed, "/entity/1/detail/1/valueString"), transaction);
+
+    for_the_oracle(&folder);
+}
+
+/// What the program wrote, kept for the check by a library of others.
+fn for_the_oracle(folder: &Path) {
+    let Some(out) = std::env::var_os("GALEN_FHIR_OUT") else { return };
+    std::fs::create_dir_all(&out).unwrap();
+    for name in ["Provenance", "AuditEvent", "DocumentReference"] {
+        let file = format!("{name}.ndjson");
+        std::fs::copy(folder.join(&file), Path::new(&out).join(&file)).unwrap();
+    }
+}
