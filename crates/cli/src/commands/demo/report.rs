@@ -16,6 +16,8 @@ pub(crate) struct Report {
     pub(crate) records_accepted: usize,
     /// Of those, rejected by the patient.
     pub(crate) records_rejected: usize,
+    /// Records of the second hospital, all accepted.
+    pub(crate) second_hospital_records: usize,
     /// Records with an accepted, co-signed amendment.
     pub(crate) amended: usize,
     /// Records that were read, each read counted.

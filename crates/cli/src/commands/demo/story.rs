@@ -49,6 +49,7 @@ pub(crate) async fn tell(
     records::amend(&cast, &chart, &mut teller).await?;
     let grants = reading::grant(&cast, &mut teller).await?;
     reading::read(&cast, &grants, &mut teller).await?;
+    records::second_hospital(&cast, &mut teller).await?;
     reading::refuse(&cast, &grants, &mut teller).await?;
     reading::reseal(&cast, &mut teller).await?;
     reading::revoke(&cast, &grants, &mut teller).await?;

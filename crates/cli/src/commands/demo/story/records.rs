@@ -24,6 +24,10 @@ pub(super) async fn meet(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), Cli
     ])
 }
 
+/// A visit at the second hospital that the project wrote. With a bundle of one's own it is still made up.
+const SECOND_VISIT: &[u8] =
+    include_bytes!("../../../../../../tests/fixtures/second-visit.json").trim_ascii();
+
 /// What later steps need to know of the chart.
 pub(super) struct Proposed {
     contact: galen_sdk::Contact,
@@ -126,6 +130,41 @@ async fn answer(
         format!("{accepted} and rejected {rejected_total}, one signature a proposal, checked together with the hospital's."),
         "From here on neither of the two alone can change an accepted record.".into(),
     ])
+}
+
+/// Hospital B, having read what hospital A wrote, treats the patient too.
+pub(super) async fn second_hospital(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), CliError> {
+    let doing = "propose records of the second hospital";
+    let document = Document::read(SECOND_VISIT).map_err(|source| CliError::Refused {
+        path: "the built-in second visit".to_owned(),
+        source,
+    })?;
+    let envelope = cast.patient.introduce(cast.hospital_b.id()).await.map_err(sdk(doing))?;
+    let contact = cast.hospital_b.meet(&envelope).await.map_err(sdk(doing))?;
+    let drafts = document.split();
+    let free = CosignPolicy::default();
+    let records = drafts.iter().map(NewRecord::from);
+    let announced = cast.hospital_b.propose(&contact, records, &free).await.map_err(sdk(doing))?;
+    let inbox = cast.patient.inbox().await.map_err(sdk(doing))?;
+    for proposal in &inbox {
+        let all = 0..proposal.event.leaves.len();
+        for index in all.clone() {
+            cast.patient.examine(proposal, index).await.map_err(sdk(doing))?;
+        }
+        let (id, nobody) = (proposal.event.proposal, BTreeMap::new());
+        let sent = cast.patient.answer(id, all, [], &free, &nobody).await.map_err(sdk(doing))?;
+        teller.report.spent("settlement", &sent);
+    }
+    for proposal in &announced {
+        teller.report.second_hospital_records += proposal.records.len();
+        teller.report.bytes_sealed += proposal.sealed_bytes;
+        teller.report.spent("proposal", &proposal.sent);
+    }
+    teller.step("A second hospital", &[format!(
+        "Hospital B treats the patient in turn and proposes {} records of its own visit: it stops a medicine that \
+         hospital A prescribed, starts another one, and knows of no allergy. The patient accepts them.",
+        teller.report.second_hospital_records
+    )])
 }
 
 /// Hospital A issues the first record anew; hospital B and the patient must sign too.
