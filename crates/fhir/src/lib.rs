@@ -27,6 +27,7 @@ mod labels;
 mod narrative;
 mod node;
 pub mod out;
+pub mod parts;
 mod preset;
 mod primitive;
 mod reader;

@@ -32,11 +32,21 @@ pub(crate) struct Content {
 
 /// Reads a whole document.
 pub(crate) fn read(bytes: &[u8]) -> Result<Content, FhirError> {
+    read_as(bytes, false)
+}
+
+/// Reads a document of which any part may be missing.
+pub(crate) fn read_extract(bytes: &[u8]) -> Result<Content, FhirError> {
+    read_as(bytes, true)
+}
+
+fn read_as(bytes: &[u8], extract: bool) -> Result<Content, FhirError> {
     let outside = |broken: Broken| FhirError::new(broken.fault, String::new(), broken.offset);
     check_encoding(bytes).map_err(outside)?;
     let mut reader = Reader {
         lexer: Lexer { bytes, pos: 0 },
         table: &TABLE,
+        extract,
         path: Vec::new(),
         depth: 0,
         root_is_bundle: false,
@@ -107,6 +117,8 @@ struct List {
 struct Reader<'a> {
     lexer: Lexer<'a>,
     table: &'static Table,
+    /// Whether what R4 requires may be missing.
+    extract: bool,
     path: Vec<Step>,
     depth: usize,
     root_is_bundle: bool,
@@ -330,7 +342,7 @@ impl Reader<'_> {
                 let at = self.lexer.pos;
                 let inner = self.object(self.table.structure(index), false)?;
                 // An element needs more than an id (rule ele-1).
-                if inner.content { Ok(()) } else { Err(Fault::EmptyObject.at(at)) }
+                if inner.content || self.extract { Ok(()) } else { Err(Fault::EmptyObject.at(at)) }
             }
             Kind::Primitive(primitive) => {
                 let text = self.primitive(primitive, field)?;
@@ -397,7 +409,7 @@ impl Reader<'_> {
     /// Checks what only the whole object shows.
     fn finish(&mut self, structure: &Structure, seen: &Seen, start: usize) -> Result<(), Broken> {
         for (index, slot) in structure.slots.iter().enumerate() {
-            if slot.required && !seen.slots.contains(index) {
+            if slot.required && !self.extract && !seen.slots.contains(index) {
                 return Err(Fault::MissingElement { name: slot.name }.at(start));
             }
         }

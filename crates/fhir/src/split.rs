@@ -40,6 +40,20 @@ impl<'a> Document<'a> {
         Ok(Self { bytes, content: reader::read(bytes)? })
     }
 
+    /// Reads what a presentation shows of a document: any element may be missing, all else is judged alike.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn read_extract(bytes: &'a [u8]) -> Result<Self, FhirError> {
+        Ok(Self { bytes, content: reader::read_extract(bytes)? })
+    }
+
+    /// The document as it came.
+    pub(crate) const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The resource type of the outermost resource.
     pub fn resource_type(&self) -> &'static str {
         self.content.resource_type

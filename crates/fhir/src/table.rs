@@ -30,9 +30,11 @@ pub(crate) struct Table {
 pub(crate) struct Structure {
     pub(crate) name: &'static str,
     pub(crate) role: Role,
+    /// Whether it can stand as a document, an entry or a contained resource.
+    pub(crate) is_resource: bool,
     /// Sorted by name.
     fields: Vec<Field>,
-    /// Name of each element and whether it is required; [`Field::slot`] points here.
+    /// Name of each element and what is said of it as a whole; [`Field::slot`] points here.
     pub(crate) slots: Vec<Slot>,
 }
 
@@ -41,6 +43,8 @@ pub(crate) struct Structure {
 pub(crate) struct Slot {
     pub(crate) name: &'static str,
     pub(crate) required: bool,
+    /// Whether it changes the meaning of what it stands in (`isModifier`).
+    pub(crate) modifier: bool,
 }
 
 /// One JSON key.
@@ -110,6 +114,10 @@ impl Structure {
         &self.fields[index]
     }
 
+    pub(crate) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
     pub(crate) fn slot(&self, name: &str) -> Option<usize> {
         self.slots.iter().position(|slot| slot.name == name)
     }
@@ -118,6 +126,16 @@ impl Structure {
 impl Table {
     pub(crate) fn structure(&self, index: usize) -> &Structure {
         &self.structures[index]
+    }
+
+    /// The data type of this name.
+    pub(crate) fn data_type(&self, name: &str) -> Option<usize> {
+        self.structures.iter().position(|one| !one.is_resource && one.name == name)
+    }
+
+    /// All structures that are resources.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = usize> {
+        self.resources.values().copied()
     }
 
     pub(crate) fn resource(&self, name: &str) -> Option<usize> {
@@ -174,6 +192,7 @@ struct RawStructure {
 struct RawElement {
     name: &'static str,
     required: bool,
+    modifier: bool,
     list: bool,
     types: &'static str,
     value_set: Option<&'static str>,
@@ -186,10 +205,14 @@ impl Raw {
             let words: Vec<_> = line.split_ascii_whitespace().collect();
             match (line.as_bytes()[0], &words[..]) {
                 (b' ', [name, cardinality, types, value_set @ ..]) => {
+                    let (cardinality, modifier) = cardinality
+                        .strip_suffix('!')
+                        .map_or((*cardinality, false), |rest| (rest, true));
                     let last = raw.structures.last_mut().expect("elements follow their structure");
                     last.elements.push(RawElement {
                         name,
                         required: !cardinality.starts_with('0'),
+                        modifier,
                         list: cardinality.ends_with('*'),
                         types,
                         value_set: value_set.first().copied(),
@@ -239,8 +262,18 @@ impl RawStructure {
         }
         fields.sort_unstable_by_key(|field| field.name);
         assert!(fields.len() < MAX_FIELDS, "a field set is wide enough");
-        let slots = elements.iter().map(|one| Slot { name: one.name, required: one.required });
-        Structure { name: self.name, role: role_of(self.name), slots: slots.collect(), fields }
+        let slots = elements.iter().map(|one| Slot {
+            name: one.name,
+            required: one.required,
+            modifier: one.modifier,
+        });
+        Structure {
+            name: self.name,
+            role: role_of(self.name),
+            is_resource: self.is_resource,
+            slots: slots.collect(),
+            fields,
+        }
     }
 }
 
@@ -293,6 +326,7 @@ mod tests {
         assert!(observation.find("value").is_none());
         assert!(observation.find("value[x]").is_none());
         let (_, status) = observation.find("status").unwrap();
+        assert!(observation.slots[status.slot].modifier, "a status changes what is meant");
         assert!(TABLE.allows(status.value_set.unwrap(), "final"));
         assert!(!TABLE.allows(status.value_set.unwrap(), "finished"));
         let (_, component) = observation.find("component").unwrap();

@@ -73,7 +73,7 @@ function typeOf(type) {
   return type.code.startsWith("http://hl7.org/fhirpath/") ? "string" : type.code;
 }
 
-/** One line an element: name, cardinality, types, value set. */
+/** One line an element: name, cardinality (`!` if it changes the meaning of what it stands in), types, value set. */
 function lineOf(element, parents) {
   const name = element.path.split(".").pop();
   let types;
@@ -83,7 +83,8 @@ function lineOf(element, parents) {
   else if (element.path === "Resource.id") types = "id";
   else types = [...new Set(element.type.map(typeOf))].join("|");
   const binding = bindingOf(element, types);
-  return ` ${name} ${element.min}..${element.max} ${types}${binding ? ` ${binding}` : ""}`;
+  const modifier = element.isModifier ? "!" : "";
+  return ` ${name} ${element.min}..${element.max}${modifier} ${types}${binding ? ` ${binding}` : ""}`;
 }
 
 function structuresOf(definition) {
