@@ -35,6 +35,9 @@ abstract contract Attestations is Consents, IAttestations {
                 ATTESTATION_TYPEHASH, author, _rotationsIn(slot), _climb(leaf, proof), issued
             )
         );
-        _requireSigned(_controllerIn(author, slot), _hashTypedData(structHash), signature);
+        address controller = _controllerIn(author, slot);
+        // Who only asks can ask in anybody's name, so that being the controller proves nothing here.
+        if (signature.length == 0) revert SignatureInvalid(controller, structHash);
+        _authorize(author, controller, structHash, signature);
     }
 }
