@@ -20,6 +20,7 @@
 //! ```
 
 mod category;
+pub mod chart;
 mod check;
 mod error;
 mod json;
