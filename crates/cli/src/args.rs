@@ -86,6 +86,9 @@ pub(crate) struct Globals {
     /// Where profiles, keystores and networks lie [env: GALEN_HOME] [default: ~/.galen]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
+    /// Rules of the site for its documents [env: GALEN_SITE] [default: site.toml beside the profile]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) site: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

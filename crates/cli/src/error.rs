@@ -33,6 +33,9 @@ pub(crate) enum CliError {
         #[source]
         source: galen_fhir::FhirError,
     },
+    /// A document breaks rules of the site.
+    #[error("cannot take {path}: {report}")]
+    NotCompliant { path: String, report: galen_fhir::ComplianceReport },
     /// A document holds nothing that could become a record.
     #[error("{path} holds no resource to make a record of")]
     Empty { path: String },
@@ -124,6 +127,7 @@ impl CliError {
             }
             Self::NotEmpty { .. }
             | Self::Refused { .. }
+            | Self::NotCompliant { .. }
             | Self::Empty { .. }
             | Self::Exists { .. } => ErrorKind::Invalid,
             Self::Told { kind, .. } => *kind,
@@ -153,6 +157,9 @@ impl CliError {
             Self::NotEmpty { .. } => "choose an empty directory, or one that does not exist",
             Self::Refused { .. } => {
                 "mend the document where the path and byte point; `galen fhir check` checks it again"
+            }
+            Self::NotCompliant { .. } => {
+                "mend the document; `galen fhir check --compliance` names each place and what to do about it"
             }
             Self::Empty { .. } => "choose a resource, or a Bundle with at least one entry",
             Self::Chain { source, .. }

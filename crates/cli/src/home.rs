@@ -151,6 +151,11 @@ impl ProfileDir {
         self.0.join("book.sealed")
     }
 
+    /// Rules of the site, unless they lie elsewhere.
+    pub(crate) fn site(&self) -> PathBuf {
+        self.0.join("site.toml")
+    }
+
     /// keccak256 of the book that was archived last.
     pub(crate) fn archived(&self) -> PathBuf {
         self.0.join("book.archived")

@@ -21,6 +21,7 @@ mod session;
 mod settings;
 mod signers;
 mod signing;
+mod site;
 mod stores;
 mod table;
 mod transfers;

@@ -49,6 +49,9 @@ pub(crate) struct Profile {
     /// Seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<u64>,
+    /// Rules of the site, instead of `site.toml` in the profile's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) site: Option<PathBuf>,
     /// Unix second of the last backup of this profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) backed_up: Option<u64>,

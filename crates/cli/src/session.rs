@@ -25,6 +25,7 @@ use crate::{
     settings::Settings,
     signers::Signers,
     signing::{Asking, Known},
+    site::Site,
     ui::Ui,
     unlock::Keyring,
 };
@@ -166,6 +167,11 @@ impl Session {
     /// Every setting, resolved.
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The rules of the site.
+    pub(crate) fn site(&self) -> Result<Site, CliError> {
+        Site::read(&self.settings)
     }
 
     /// The profile's folder, for journals.

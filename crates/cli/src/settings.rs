@@ -86,6 +86,7 @@ pub(crate) struct Environment {
     profile: Option<String>,
     rpc_url: Option<String>,
     password_file: Option<PathBuf>,
+    site: Option<PathBuf>,
 }
 
 impl Environment {
@@ -99,6 +100,7 @@ impl Environment {
             profile: text("GALEN_PROFILE"),
             rpc_url: text("ETH_RPC_URL"),
             password_file: variable("ETH_PASSWORD").map(PathBuf::from),
+            site: variable("GALEN_SITE").map(PathBuf::from),
         }
     }
 }
@@ -127,6 +129,8 @@ pub(crate) struct Settings {
     pub(crate) keystore: Option<Setting<PathBuf>>,
     pub(crate) password_file: Option<Setting<PathBuf>>,
     pub(crate) timeout: Setting<Duration>,
+    /// Rules of the site; `None` if there are none.
+    pub(crate) site: Option<Setting<PathBuf>>,
     /// Where signatures of other owners of a contract wallet appear.
     pub(crate) signatures: Option<PathBuf>,
     /// Where requests for them are written.
@@ -184,6 +188,9 @@ impl Settings {
             (environment.password_file, Origin::Environment("ETH_PASSWORD")),
             (own_path, from_file()),
         ]);
+        let beside = home.value.profile(&profile.value).site();
+        let own_site = (file.as_ref().and_then(|file| file.site.clone()), from_file());
+        let site = resolve_site(globals, environment.site, own_site, beside);
         let own_timeout = file.as_ref().and_then(|file| file.timeout).map(Duration::from_secs);
         let timeout =
             first([(flags.timeout, Origin::Flag("--timeout")), (own_timeout, from_file())])
@@ -203,6 +210,7 @@ impl Settings {
             keystore,
             password_file,
             timeout,
+            site,
             signatures: flags.signatures.clone(),
             request_out: flags.request_out.clone(),
         })
@@ -250,6 +258,7 @@ impl Settings {
             row("account", self.account.as_ref(), Name::to_string),
             row("keystore", self.keystore.as_ref(), path),
             row("password_file", self.password_file.as_ref(), path),
+            row("site", self.site.as_ref(), path),
             row("timeout_seconds", Some(&self.timeout), |timeout| timeout.as_secs().to_string()),
         ];
         rows.extend(self.places.all().iter().flat_map(place_rows));
@@ -408,6 +417,21 @@ fn resolve_network(
 
 type Wallet = (Option<Setting<Name>>, Option<Setting<PathBuf>>);
 
+/// The rules of the site; those beside the profile if nothing names others.
+fn resolve_site(
+    globals: &Globals,
+    environment: Option<PathBuf>,
+    own: (Option<PathBuf>, Origin),
+    beside: PathBuf,
+) -> Option<Setting<PathBuf>> {
+    first([
+        (globals.site.clone(), Origin::Flag("--site")),
+        (environment, Origin::Environment("GALEN_SITE")),
+        own,
+        (Some(beside).filter(|path| path.exists()), Origin::Default),
+    ])
+}
+
 /// A flag for either wins over the profile's for both.
 fn resolve_wallet(
     globals: &Globals,
@@ -438,8 +462,9 @@ pub(crate) fn read_toml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Opt
             text.as_bytes()[..span.start.min(text.len())].iter().filter(|b| **b == b'\n').count()
                 + 1
         });
+        let meant = crate::site::meant(error.message());
         CliError::invalid(
-            format!("{}, line {line}: {}", path.display(), error.message().trim_end()),
+            format!("{}, line {line}: {}{meant}", path.display(), error.message().trim_end()),
             "mend the line; `galen config show` prints every value and where it came from",
         )
     })

@@ -22,10 +22,12 @@
 mod category;
 pub mod chart;
 mod check;
+mod compliance;
 mod error;
 mod json;
 mod labels;
 mod narrative;
+mod near;
 mod node;
 pub mod out;
 pub mod parts;
@@ -37,8 +39,10 @@ mod table;
 
 pub use category::Category;
 pub use check::{CategorySummary, LineError, NdjsonSummary, Summary, check, check_ndjson};
+pub use compliance::{Compliance, ComplianceReport, IdentityRule, MAX_VIOLATIONS, Rule, Violation};
 pub use error::{Fault, FhirError};
 pub use json::{MAX_DEPTH, MAX_ITEMS, MAX_KEYS, MAX_NUMBER_LEN};
+pub use near::near_names;
 pub use node::{Node, Resource};
 pub use preset::Preset;
 pub use reader::{MAX_INPUT_LEN, MAX_STRING_LEN};

@@ -142,6 +142,16 @@ impl Table {
         self.resources.get(name).copied()
     }
 
+    /// The types of resources, in no order.
+    pub(crate) fn resource_names(&self) -> impl Iterator<Item = &'static str> {
+        self.resources.keys().copied()
+    }
+
+    /// Every element name of R4, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.names.iter().copied()
+    }
+
     pub(crate) fn allows(&self, value_set: usize, code: &str) -> bool {
         self.value_sets[value_set].binary_search(&code).is_ok()
     }

@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use galen_chain::{ChainError, SignError};
 use galen_crypto::OpenError;
-use galen_fhir::FhirError;
+use galen_fhir::{ComplianceReport, FhirError};
 use galen_storage::StorageError;
 use galen_types::{ConsentId, ErrorKind, ProposalId, RecordId};
 
@@ -26,6 +26,9 @@ pub enum Error {
     /// A document is not acceptable FHIR R4.
     #[error("not an acceptable FHIR document")]
     Fhir(#[from] FhirError),
+    /// A document breaks rules of the author's site.
+    #[error("the document is not as the site asks for: {0}")]
+    NotCompliant(ComplianceReport),
     /// No content of the record opens to what was committed to.
     #[error("no content of record {0} opens to its commitment")]
     DoesNotOpen(RecordId),
@@ -91,7 +94,7 @@ impl Error {
             }
             Self::Journal(_) => ErrorKind::Unavailable,
             Self::Envelope(_) => ErrorKind::Integrity,
-            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Invalid(_) | Self::NotCompliant(_) => ErrorKind::Invalid,
         }
     }
 }

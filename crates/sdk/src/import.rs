@@ -17,7 +17,7 @@ use std::{
 use alloy_primitives::{B256, Keccak256, keccak256};
 use galen_chain::{CosignPolicy, SignedProposal, typed};
 use galen_crypto::{Committed, MediaType, random_salt};
-use galen_fhir::Document;
+use galen_fhir::{Compliance, Document};
 use galen_types::{
     Commitment, ErrorKind, Leaf, LeafKind, Plaintext, ProposalId, RecordKey, Salt, Segment,
     VersionId,
@@ -123,6 +123,7 @@ pub struct Import<'a> {
     policy: &'a CosignPolicy,
     journal: &'a mut dyn Journal,
     progress: &'a mut (dyn FnMut(&ImportProgress) + Send),
+    compliance: Compliance,
     salt: Salt,
     parts: HashMap<B256, u32>,
     done: HashSet<Part>,
@@ -175,6 +176,7 @@ impl<'a> Import<'a> {
             policy,
             journal,
             progress,
+            compliance: Compliance::default(),
             salt,
             parts: HashMap::new(),
             done: HashSet::new(),
@@ -184,6 +186,13 @@ impl<'a> Import<'a> {
         };
         import.take_up(past).await?;
         Ok(import)
+    }
+
+    /// Refuses documents that break a site's rules, before anything of them is sealed.
+    #[must_use]
+    pub fn checked_by(mut self, compliance: Compliance) -> Self {
+        self.compliance = compliance;
+        self
     }
 
     /// Imports the documents, each split into one record per encounter and category. A document that is
@@ -226,6 +235,10 @@ impl<'a> Import<'a> {
             Ok(document) => document,
             Err(fault) => return Ok(Err(Error::Fhir(fault))),
         };
+        let report = self.compliance.check(&document);
+        if !report.is_good() {
+            return Ok(Err(Error::NotCompliant(report)));
+        }
         let drafts = document.split();
         // All or nothing of an input, as far as its own faults go.
         for draft in &drafts {

@@ -11,14 +11,19 @@ pub(crate) enum FhirCommand {
     /// FHIR R4 (4.0.1) in JSON, or NDJSON if the name ends in `.ndjson`. Exits 2 if any file is
     /// refused, 6 if any cannot be read. Needs no wallet.
     #[command(after_help = "Examples:\n  galen fhir check patient.json\n  \
+        galen fhir check --compliance --site site.toml discharge.json\n  \
         galen fhir check --json export/*.json | jq '.files[] | select(.accepted | not)'\n\n\
         Text output: file, `accepted` or `refused`, then for accepted files the number of records and \
         `category=records` for each category, for refused ones the cause, the path and the byte; \
-        separated by tabs.")]
+        separated by tabs. With --compliance a line for each rule that is broken: file, `refused`, the rule in \
+        words, the path, what to do.")]
     Check {
         /// Files to check; `-` is standard input.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Also hold them against the rules of the site (--site), as `galen record propose` does.
+        #[arg(long)]
+        compliance: bool,
     },
     Export(ExportArgs),
 }

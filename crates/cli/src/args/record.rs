@@ -26,7 +26,7 @@ pub(crate) enum RecordCommand {
 /// Seal documents and propose them to a patient, as an organization.
 ///
 /// Takes FHIR R4 in JSON, NDJSON if the name ends in `.ndjson`, folders of both, and `-` for standard
-/// input. A document that is refused does not stop the others. If the command is interrupted, run it
+/// input. A document that is refused, also by the rules of the site (--site), does not stop the others. If the command is interrupted, run it
 /// again: it goes on where it stopped and proposes nothing twice.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -37,7 +37,8 @@ pub(crate) enum RecordCommand {
     Text output, separated by tabs. For each proposal: `proposed`, proposal id, records, transaction, \
     final or not. With cosigners then: `sheet`, proposal id, the sheet for `galen record cosign`. For \
     each input that was refused: `refused`, input (`file:line` for NDJSON), cause, path in the document, \
-    byte. Exits 2 if any was refused.")]
+    byte; for one that breaks rules of the site a line for each, with what to do at its end. Exits 2 if any \
+    was refused.")]
 pub(crate) struct ProposeArgs {
     /// The patient: contact, `mrn:…` or id.
     #[arg(long, value_name = "PATIENT")]

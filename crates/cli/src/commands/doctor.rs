@@ -19,6 +19,7 @@ use crate::{
     profile::Profile,
     session::Session,
     settings::{Settings, shown_url},
+    site::Site,
     ui::Ui,
     unlock::read_password_file,
     wallet,
@@ -112,6 +113,7 @@ async fn examine(globals: &Globals, ui: &Ui, report: &mut Report) {
     report.ok("profile", format!("{name}: {} {:#x}", profile.role, profile.id));
     files(&settings, report);
     backup(profile, report);
+    site(&settings, report);
     stores::examine(&settings, ui, report).await;
     let network = match settings.require_network() {
         Ok((name, network)) => {
@@ -166,6 +168,14 @@ fn files(settings: &Settings, report: &mut Report) {
     match wallet::locate(settings) {
         Ok(path) => keystore(&path, "wallet", report),
         Err(error) => report.error("wallet", &error),
+    }
+}
+
+fn site(settings: &Settings, report: &mut Report) {
+    let Some(file) = &settings.site else { return };
+    match Site::read(settings) {
+        Ok(site) => report.ok("site", format!("{}: {}", file.value.display(), site.summary())),
+        Err(error) => report.error("site", &error),
     }
 }
 

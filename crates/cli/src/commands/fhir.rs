@@ -9,7 +9,10 @@ use std::{
     process::ExitCode,
 };
 
-use galen_fhir::{CategorySummary, FhirError, LineError, MAX_INPUT_LEN, check, check_ndjson};
+use galen_fhir::{
+    CategorySummary, Compliance, Document, FhirError, LineError, MAX_INPUT_LEN, Violation, check,
+    check_ndjson,
+};
 use galen_types::ErrorKind;
 use serde::Serialize;
 
@@ -19,12 +22,20 @@ use crate::{
     commands::block_on,
     error::CliError,
     session::Session,
+    settings::Settings,
+    site::Site,
     ui::Ui,
 };
 
 pub(crate) fn run(command: &FhirCommand, globals: &Globals, ui: &Ui) -> Result<ExitCode, CliError> {
     match command {
-        FhirCommand::Check { files } => check_files(files, ui),
+        FhirCommand::Check { files, compliance } => {
+            let rules = match compliance {
+                true => Site::read(&Settings::resolve(globals)?)?.compliance,
+                false => Compliance::default(),
+            };
+            check_files(files, &rules, ui)
+        }
         FhirCommand::Export(args) => block_on(async {
             let session = Session::open(globals, ui).await?;
             let done = export::run(args, &session, ui).await;
@@ -66,14 +77,26 @@ struct FileReport {
     error: Option<FhirError>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lines: Vec<LineError>,
+    /// Rules of the site that it breaks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    violations: Vec<Broken>,
 }
 
-fn check_files(files: &[PathBuf], ui: &Ui) -> Result<ExitCode, CliError> {
+#[derive(Debug, Serialize)]
+struct Broken {
+    /// Of NDJSON, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(flatten)]
+    violation: Violation,
+}
+
+fn check_files(files: &[PathBuf], rules: &Compliance, ui: &Ui) -> Result<ExitCode, CliError> {
     let mut reports = Vec::new();
     let mut unreadable = Vec::new();
     for path in files {
         // One file that cannot be read does not hide what is wrong with the others.
-        let report = match check_file(path) {
+        let report = match check_file(path, rules) {
             Ok(report) => report,
             Err(error) => {
                 ui.error(&error);
@@ -101,7 +124,7 @@ fn check_files(files: &[PathBuf], ui: &Ui) -> Result<ExitCode, CliError> {
     })
 }
 
-fn check_file(path: &Path) -> Result<FileReport, CliError> {
+fn check_file(path: &Path, rules: &Compliance) -> Result<FileReport, CliError> {
     let bytes = read_input(path)?;
     let file = path.display().to_string();
     let empty = FileReport {
@@ -113,23 +136,42 @@ fn check_file(path: &Path) -> Result<FileReport, CliError> {
         segments: Vec::new(),
         error: None,
         lines: Vec::new(),
+        violations: Vec::new(),
     };
     if path.extension().is_some_and(|extension| extension == "ndjson") {
         let summary = check_ndjson(&bytes);
-        let accepted = summary.refused.is_empty();
+        let violations = broken_lines(&bytes, rules);
+        let accepted = summary.refused.is_empty() && violations.is_empty();
         let resources = summary.accepted;
-        return Ok(FileReport { accepted, resources, lines: summary.refused, ..empty });
+        return Ok(FileReport { accepted, resources, lines: summary.refused, violations, ..empty });
     }
+    let violations = broken(&bytes, None, rules);
     Ok(match check(&bytes) {
         Ok(summary) => FileReport {
+            accepted: violations.is_empty(),
             resource_type: Some(summary.resource_type),
             records: summary.records,
             resources: summary.resources,
             segments: summary.categories,
+            violations,
             ..empty
         },
         Err(error) => FileReport { accepted: false, error: Some(error), ..empty },
     })
+}
+
+/// The rules that a document breaks; none of one that is no FHIR.
+fn broken(bytes: &[u8], line: Option<usize>, rules: &Compliance) -> Vec<Broken> {
+    if rules.is_empty() {
+        return Vec::new();
+    }
+    let report = Document::read(bytes).map(|document| rules.check(&document)).unwrap_or_default();
+    report.violations.into_iter().map(|violation| Broken { line, violation }).collect()
+}
+
+fn broken_lines(bytes: &[u8], rules: &Compliance) -> Vec<Broken> {
+    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+    lines.flat_map(|(at, line)| broken(line.trim_ascii(), Some(at + 1), rules)).collect()
 }
 
 /// Reads a file or standard input, but never more than the reader takes: one byte over the limit is
@@ -165,10 +207,16 @@ impl FileReport {
             let (fault, offset) = (error.fault(), error.offset());
             return vec![format!("{file}\trefused\t{fault}\t{path}\tbyte {offset}")];
         }
-        if !self.lines.is_empty() {
+        if !self.lines.is_empty() || !self.violations.is_empty() {
             let line =
                 |line: &LineError| format!("{file}\trefused\tline {}: {}", line.line, line.error);
-            return self.lines.iter().map(line).collect();
+            let broken = |Broken { line, violation }: &Broken| {
+                let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+                let (path, help) = (&violation.path, violation.help());
+                format!("{file}\trefused\t{line}{violation}\t{path}\t{help}")
+            };
+            let lines = self.lines.iter().map(line);
+            return lines.chain(self.violations.iter().map(broken)).collect();
         }
         let mut text = format!("{file}\taccepted\t{} records", self.records);
         if self.records == 0 {

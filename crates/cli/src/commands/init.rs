@@ -195,6 +195,7 @@ impl Init<'_> {
             relay: None,
             password_file: None,
             timeout: None,
+            site: None,
             backed_up: None,
             device: self.device.clone(),
             safe: self.safe.clone(),

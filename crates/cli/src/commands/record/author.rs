@@ -32,6 +32,10 @@ pub(super) async fn amend(args: &AmendArgs, session: &Session, ui: &Ui) -> Resul
     let bytes = Plaintext::new(read_input(&args.input)?);
     let refused = |source| CliError::Refused { path: path.clone(), source };
     let document = Document::read(bytes.expose()).map_err(refused)?;
+    let report = session.site()?.compliance.check(&document);
+    if !report.is_good() {
+        return Err(CliError::NotCompliant { path, report });
+    }
     let drafts = document.split();
     let [draft] = drafts.as_slice() else {
         return Err(match drafts.len() {

@@ -9,6 +9,7 @@ use std::{
 use alloy_primitives::Address;
 use galen_chain::CosignPolicy;
 use galen_crypto::MediaType;
+use galen_fhir::Violation;
 use galen_sdk::{
     AttachedFile, Contact, Error, Import, ImportInput, ImportProgress, ImportReport, Organization,
     Reject,
@@ -23,6 +24,7 @@ use crate::{
     commands::shown::{Horizon, Moment, Party, cannot, organization},
     error::CliError,
     session::Session,
+    site::Site,
     table::{NONE, row},
     ui::Ui,
 };
@@ -67,6 +69,9 @@ pub(super) struct Rejected {
     /// The byte, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     byte: Option<usize>,
+    /// Rules of the site that it breaks, the first 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    violations: Vec<Violation>,
 }
 
 pub(super) async fn run(
@@ -79,6 +84,7 @@ pub(super) async fn run(
     let policy = policy(session, patient, &args.cosigners, args.threshold)?;
     let media_type = args.media_type.as_deref().map(media_type).transpose()?;
     // Looked at before anything is asked of the network.
+    let site = session.site()?;
     let sources = Sources::new(&args.inputs)?;
     let contact = contact(session, &organization, patient).await?;
     let mut answer = Answer::new(Party::new(session, patient));
@@ -88,10 +94,11 @@ pub(super) async fn run(
         media_type,
         category: category.index(),
     });
-    let job = Job { organization: &organization, contact: &contact, policy: &policy, session, ui };
+    let (organization, contact, policy) = (&organization, &contact, &policy);
+    let job = Job { organization, contact, policy, site: &site, session, ui };
     let report = job.import(sources, attached, args.again).await?;
     for id in &report.proposals {
-        let found = proposed(&organization, *id, patient, &policy, session).await?;
+        let found = proposed(organization, *id, patient, policy, session).await?;
         answer.proposals.push(found);
     }
     answer.known = report.progress.known;
@@ -118,6 +125,7 @@ struct Job<'a> {
     organization: &'a Organization,
     contact: &'a Contact,
     policy: &'a CosignPolicy,
+    site: &'a Site,
     session: &'a Session,
     ui: &'a Ui,
 }
@@ -178,7 +186,8 @@ impl Job<'_> {
         let mut tell = |progress: &ImportProgress| shown.tell(progress);
         let Self { organization, contact, policy, .. } = self;
         let begun = Import::begin(organization, contact, policy, past, journal, &mut tell).await;
-        begun.map_err(&failed)?.run(inputs).await.map_err(&failed)
+        let import = begun.map_err(&failed)?.checked_by(self.site.compliance.clone());
+        import.run(inputs).await.map_err(&failed)
     }
 }
 
@@ -273,6 +282,13 @@ impl Answer {
             }
         }
         self.rejects.iter().try_for_each(|rejected| {
+            for violation in &rejected.violations {
+                let (input, path) = (&rejected.input, &violation.path);
+                row(ui, &[&"refused", input, violation, path, &NONE, &violation.help()])?;
+            }
+            if !rejected.violations.is_empty() {
+                return Ok(());
+            }
             let path = rejected.path.as_deref().unwrap_or(NONE);
             let byte = rejected.byte.map(|byte| byte.to_string()).unwrap_or_default();
             row(ui, &[&"refused", &rejected.input, &rejected.cause, &path, &byte])
@@ -282,18 +298,26 @@ impl Answer {
 
 impl Rejected {
     fn new(reject: &Reject) -> Self {
-        let input = reject.name.clone();
+        let bare = |cause| Self {
+            input: reject.name.clone(),
+            cause,
+            path: None,
+            byte: None,
+            violations: Vec::new(),
+        };
         match &reject.reason {
             Error::Fhir(fault) => Self {
-                input,
-                cause: fault.fault().to_string(),
                 path: Some(fault.path().to_owned()).filter(|path| !path.is_empty()),
                 byte: Some(fault.offset()),
+                ..bare(fault.fault().to_string())
             },
-            Error::Crypto(galen_crypto::Error::Read(source)) => {
-                Self { input, cause: format!("cannot be read: {source}"), path: None, byte: None }
+            Error::NotCompliant(report) => {
+                Self { violations: report.violations.clone(), ..bare(report.to_string()) }
             }
-            other => Self { input, cause: other.to_string(), path: None, byte: None },
+            Error::Crypto(galen_crypto::Error::Read(source)) => {
+                bare(format!("cannot be read: {source}"))
+            }
+            other => bare(other.to_string()),
         }
     }
 }

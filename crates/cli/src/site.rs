@@ -1,0 +1,79 @@
+//! The rules of a site for its documents, from one file that its people write.
+//!
+//! ```toml
+//! [compliance]
+//! required = ["meta.lastUpdated", "Observation.effective[x]"]
+//! author = ["*"]
+//! encounter = ["Observation", "Condition"]
+//! security_labels = ["Condition"]
+//! except = ["Organization", "Practitioner"]
+//! identity_outside_patient = "in-references"
+//! ```
+
+use galen_fhir::{Compliance, near_names};
+use serde::Deserialize;
+
+use crate::{
+    error::CliError,
+    settings::{Origin, Setting, Settings, read_toml},
+};
+
+/// What a site has decided. Without a file: nothing but the defaults.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Site {
+    /// What documents must say, and must not, before they are sealed.
+    pub(crate) compliance: Compliance,
+}
+
+impl Site {
+    /// Reads the file that the settings name. One that was named and is not there is an error.
+    pub(crate) fn read(settings: &Settings) -> Result<Self, CliError> {
+        let Some(Setting { value: path, origin }) = &settings.site else {
+            return Ok(Self::default());
+        };
+        match read_toml(path)? {
+            Some(site) => Ok(site),
+            None if *origin == Origin::Default => Ok(Self::default()),
+            None => Err(CliError::not_found(
+                format!("there is no {}, named by {origin}", path.display()),
+                "write the site's rules there, or name another file with --site",
+            )),
+        }
+    }
+
+    /// What is set, for people who look whether it is what they meant.
+    pub(crate) fn summary(&self) -> &'static str {
+        if self.compliance.is_empty() { "no rule for documents" } else { "rules for documents" }
+    }
+}
+
+/// `; did you mean NAME?` behind what a parser says of a key that it does not know, if one is near.
+pub(crate) fn meant(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
+    let Some(word) = quoted.next().filter(|_| is_unknown) else { return String::new() };
+    match near_names(word, quoted).as_slice() {
+        [] => String::new(),
+        near => format!("; did you mean {}?", near.join(" or ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meant_names_what_is_near() {
+        for (message, told) in [
+            (
+                "unknown field `complianse`, expected `compliance` or `codes`",
+                "; did you mean compliance?",
+            ),
+            ("unknown field `zzzz`, expected `compliance`", ""),
+            ("expected `=`", ""),
+        ] {
+            assert_eq!(meant(message), told);
+        }
+    }
+}
