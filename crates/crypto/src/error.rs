@@ -53,6 +53,18 @@ pub enum Error {
         /// Length of the payload, in bytes.
         len: u64,
     },
+    /// A secret cannot be shared like that.
+    #[error(
+        "a secret is shared by 1 to {max} proxies, of whom 1 to all are needed, not {threshold} of {proxies}"
+    )]
+    Threshold {
+        /// How many would be needed.
+        threshold: u8,
+        /// How many there would be.
+        proxies: u8,
+        /// Most that there may be.
+        max: u8,
+    },
     /// The operating system gave no randomness.
     #[error("no randomness from the operating system")]
     Randomness,
@@ -95,6 +107,7 @@ impl Error {
             Self::MediaType
             | Self::PayloadTooLong { .. }
             | Self::NoRecipient
+            | Self::Threshold { .. }
             | Self::Range { .. }
             | Self::Terms { .. }
             | Self::Keystore { .. }

@@ -79,7 +79,7 @@ pub use capsule::Capsule;
 pub(crate) use wrap::Wraps;
 
 use crate::{
-    IdentityKey, OpenError, SegmentKey,
+    Answer, IdentityKey, OpenError, ReaderHalf, SegmentKey, ShareKeys,
     cbor::{self, Malformed},
     content::SealContext,
     primitives::{hkdf, random, sha256},
@@ -237,6 +237,27 @@ impl Header {
             return Err(OpenError);
         }
         self.checked(context, wrap.open(context, key, &self.key_commitment)?)
+    }
+
+    /// Unwraps the data key with a reader's half and the answers of proxies. Answers that are wrong, or not
+    /// needed, are passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] for every cause, too few right answers among them.
+    pub fn unwrap_shared(
+        &self,
+        context: &SealContext,
+        half: &ReaderHalf,
+        keys: &ShareKeys,
+        answers: &[Answer],
+    ) -> Result<DataKey, OpenError> {
+        if half.epoch() != self.epoch {
+            return Err(OpenError);
+        }
+        let wrap = self.wraps.segment.as_ref().ok_or(OpenError)?;
+        let key = wrap.open_shared(context, half, keys, answers, &self.key_commitment)?;
+        self.checked(context, key)
     }
 
     /// A wrap that opens may still carry another key than the header commits to.

@@ -11,6 +11,7 @@
 //! | [`RootSeed`], [`PatientKeys`] | everything an id ever needs, from 32 bytes | [`keys`] |
 //! | [`KeyBundle`] | the published halves | [`bundle`] |
 //! | [`GrantEnvelope`], [`ContactEnvelope`] | keys and maps on their way to one reader | [`envelope`] |
+//! | [`KeySplit`], [`ProxyShare`], [`Answer`] | what lets proxies share while the patient is away | [`proxy`] |
 //! | [`keystore`] | secrets at rest, in files that other wallets read | [`keystore`] |
 //! | [`VaultKey`] | private data at rest, such as contacts | [`vault`] |
 
@@ -26,6 +27,7 @@ pub mod envelope;
 pub mod header;
 pub mod keys;
 pub mod keystore;
+pub mod proxy;
 pub mod vault;
 
 pub use bundle::KeyBundle;
@@ -40,6 +42,7 @@ pub use keys::{
     IdentityKey, IdentityPublic, PatientKeys, RootSeed, SegmentKey, SegmentMap, SegmentPublic,
 };
 pub use keystore::Keystore;
+pub use proxy::{Answer, KeySplit, ProxyShare, ReaderHalf, ShareKeys};
 pub use vault::VaultKey;
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ mod envelope;
 mod keys;
 #[path = "crypto/keystore.rs"]
 mod keystore;
+#[path = "crypto/proxy.rs"]
+mod proxy;
 #[path = "crypto/range.rs"]
 mod range;
 #[path = "crypto/tamper.rs"]

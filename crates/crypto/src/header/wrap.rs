@@ -4,11 +4,12 @@ use std::fmt;
 
 use galen_types::Segment;
 use minicbor::Decoder;
-use x_wing::{Decapsulate, Encapsulate};
+use x_wing::{Decapsulate, DecapsulationKey, Encapsulate};
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, IdentityKey, IdentityPublic, OpenError, SegmentKey, SegmentPublic,
+    Answer, Error, IdentityKey, IdentityPublic, OpenError, ReaderHalf, SegmentKey, SegmentPublic,
+    ShareKeys,
     cbor::{self, Malformed, Writer, Written},
     content::SealContext,
     header::{Capsule, DataKey},
@@ -161,9 +162,34 @@ impl SegmentWrap {
         let (segment, epoch) = (key.segment(), key.epoch());
         let point = self.capsule.verified_point(context, segment, epoch)?;
         let shared_point = Zeroizing::new((point * key.scalar()).compress().to_bytes());
-        let shared = Zeroizing::new(key.kem().decapsulate(&self.kem.into()).into());
+        self.open_with(context, (segment, epoch), &shared_point, key.kem(), key_commitment)
+    }
+
+    /// As [`SegmentWrap::open`], by a reader's half and proxies' answers.
+    pub(super) fn open_shared(
+        &self,
+        context: &SealContext,
+        half: &ReaderHalf,
+        keys: &ShareKeys,
+        answers: &[Answer],
+        key_commitment: &[u8; 32],
+    ) -> Result<DataKey, OpenError> {
+        let shared_point = half.combine(keys, answers, context, &self.capsule)?;
+        let place = (half.segment(), half.epoch());
+        self.open_with(context, place, &shared_point, half.kem(), key_commitment)
+    }
+
+    fn open_with(
+        &self,
+        context: &SealContext,
+        (segment, epoch): (Segment, u32),
+        shared_point: &[u8; 32],
+        kem: &DecapsulationKey,
+        key_commitment: &[u8; 32],
+    ) -> Result<DataKey, OpenError> {
+        let shared = Zeroizing::new(kem.decapsulate(&self.kem.into()).into());
         let encoded = self.capsule.point();
-        let kek = kek(context, segment, epoch, encoded, &self.kem, &shared_point, &shared);
+        let kek = kek(context, segment, epoch, encoded, &self.kem, shared_point, &shared);
         open_key(&kek, key_commitment, &self.ciphertext).map(DataKey)
     }
 
