@@ -13,7 +13,7 @@ pub struct Summary {
     pub resource_type: &'static str,
     /// Length of the document in bytes.
     pub bytes: usize,
-    /// Resources that the records hold together.
+    /// Resources of the document, each counted once.
     pub resources: usize,
     /// Encounters that the resources belong to.
     pub encounters: usize,
@@ -34,8 +34,10 @@ pub struct CategorySummary {
     pub segment: u8,
     /// Its records.
     pub records: usize,
-    /// The resources of its records.
+    /// The resources of its records, copies included.
     pub resources: usize,
+    /// Those of them that lie in another category, too: observations that a report brings along.
+    pub copies: usize,
 }
 
 /// Reads a document and says what would become of it.
@@ -47,17 +49,14 @@ pub fn check(bytes: &[u8]) -> Result<Summary, FhirError> {
     let document = Document::read(bytes)?;
     let drafts = document.split();
     let mut categories = BTreeMap::<Category, CategorySummary>::new();
-    let mut types = BTreeMap::new();
     for draft in &drafts {
         let category = draft.category();
-        let empty =
-            CategorySummary { category, segment: category.index(), records: 0, resources: 0 };
+        let segment = category.index();
+        let empty = CategorySummary { category, segment, records: 0, resources: 0, copies: 0 };
         let entry = categories.entry(category).or_insert(empty);
         entry.records += 1;
         entry.resources += draft.len();
-        for (resource_type, count) in draft.types() {
-            *types.entry(resource_type).or_default() += count;
-        }
+        entry.copies += draft.copies();
     }
     Ok(Summary {
         resource_type: document.resource_type(),
@@ -70,7 +69,7 @@ pub fn check(bytes: &[u8]) -> Result<Summary, FhirError> {
             .map_or(0, |last| last + 1),
         records: drafts.len(),
         categories: categories.into_values().collect(),
-        types,
+        types: document.types(),
     })
 }
 

@@ -22,10 +22,12 @@
 mod category;
 pub mod chart;
 mod check;
+mod codes;
 mod compliance;
 mod error;
 mod json;
 mod labels;
+mod links;
 mod narrative;
 mod near;
 mod node;
@@ -39,6 +41,10 @@ mod table;
 
 pub use category::Category;
 pub use check::{CategorySummary, LineError, NdjsonSummary, Summary, check, check_ndjson};
+pub use codes::{
+    CodeSettings, CodeTable, CodesError, CodesFault, MAX_CODE_LEN, MAX_ROWS, MAX_SPANS,
+    MAX_SYSTEM_LEN, MAX_SYSTEMS, MAX_TABLE_LEN,
+};
 pub use compliance::{Compliance, ComplianceReport, IdentityRule, MAX_VIOLATIONS, Rule, Violation};
 pub use error::{Fault, FhirError};
 pub use json::{MAX_DEPTH, MAX_ITEMS, MAX_KEYS, MAX_NUMBER_LEN};

@@ -2,10 +2,10 @@
 
 mod units;
 
-pub(crate) use units::Unit;
+pub(crate) use units::{Carries, Unit};
 
 use crate::{
-    FhirError, MAX_DEPTH,
+    CodeTable, FhirError, MAX_DEPTH,
     error::{Broken, Fault},
     json::{Lexer, Text, check_items, check_keys},
     labels::Labels,
@@ -31,22 +31,23 @@ pub(crate) struct Content {
 }
 
 /// Reads a whole document.
-pub(crate) fn read(bytes: &[u8]) -> Result<Content, FhirError> {
-    read_as(bytes, false)
+pub(crate) fn read(bytes: &[u8], codes: &CodeTable) -> Result<Content, FhirError> {
+    read_as(bytes, codes, false)
 }
 
 /// Reads a document of which any part may be missing.
 pub(crate) fn read_extract(bytes: &[u8]) -> Result<Content, FhirError> {
-    read_as(bytes, true)
+    read_as(bytes, CodeTable::built_in(), true)
 }
 
-fn read_as(bytes: &[u8], extract: bool) -> Result<Content, FhirError> {
+fn read_as(bytes: &[u8], codes: &CodeTable, extract: bool) -> Result<Content, FhirError> {
     let outside = |broken: Broken| FhirError::new(broken.fault, String::new(), broken.offset);
     check_encoding(bytes).map_err(outside)?;
     let mut reader = Reader {
         lexer: Lexer { bytes, pos: 0 },
         table: &TABLE,
         extract,
+        codes,
         path: Vec::new(),
         depth: 0,
         root_is_bundle: false,
@@ -119,6 +120,7 @@ struct Reader<'a> {
     table: &'static Table,
     /// Whether what R4 requires may be missing.
     extract: bool,
+    codes: &'a CodeTable,
     path: Vec<Step>,
     depth: usize,
     root_is_bundle: bool,
@@ -228,6 +230,7 @@ impl Reader<'_> {
         match structure.role {
             Role::Coding => self.note_coding(&seen),
             Role::Reference => self.note_reference(&seen),
+            Role::Attachment => self.note_attachment(&seen),
             Role::BundleEntry if self.nesting == 1 && self.units.len() > units_before => {
                 self.units[units_before].full_url = seen.first;
             }
@@ -348,7 +351,7 @@ impl Reader<'_> {
                 let text = self.primitive(primitive, field)?;
                 match (parent.role, field.name) {
                     (Role::Coding, "system") | (Role::Reference, "reference") => seen.first = text,
-                    (Role::BundleEntry, "fullUrl") => seen.first = text,
+                    (Role::BundleEntry, "fullUrl") | (Role::Attachment, "url") => seen.first = text,
                     (Role::None, "id") => seen.first = text,
                     (Role::Coding, "code") => seen.second = text,
                     _ => {}

@@ -1,16 +1,15 @@
 //! From one document to record drafts: one per encounter and category.
 
 use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
 };
 
 use galen_types::Plaintext;
 
 use crate::{
-    Category, FhirError, Node, Resource,
-    json::Text,
+    Category, CodeTable, FhirError, Node, Resource,
+    links::{Encounter, Index, Links},
     reader::{self, Content, Unit},
 };
 
@@ -37,7 +36,16 @@ impl<'a> Document<'a> {
     /// [`FhirError`] for the first fault in the order of the document, except that faults of encoding are
     /// found before all others, and faults of a whole object where the object ends.
     pub fn read(bytes: &'a [u8]) -> Result<Self, FhirError> {
-        Ok(Self { bytes, content: reader::read(bytes)? })
+        Self::read_with(bytes, CodeTable::built_in())
+    }
+
+    /// As [`Self::read`], with a site's table of sensitive codes in place of the built-in one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn read_with(bytes: &'a [u8], codes: &CodeTable) -> Result<Self, FhirError> {
+        Ok(Self { bytes, content: reader::read(bytes, codes)? })
     }
 
     /// Reads what a presentation shows of a document: any element may be missing, all else is judged alike.
@@ -79,12 +87,25 @@ impl<'a> Document<'a> {
         self.content.units.len()
     }
 
+    /// Types of these resources with how many there are of each, by name.
+    pub(crate) fn types(&self) -> BTreeMap<&'static str, usize> {
+        count_types(self.content.units.iter())
+    }
+
     /// Whether there is nothing to record: a Bundle without resources.
     pub fn is_empty(&self) -> bool {
         self.content.units.is_empty()
     }
 
     /// Sorts the resources into drafts, one for each pair of encounter and category that occurs.
+    ///
+    /// A resource is as sensitive as the most sensitive code or label in it, in what it contains, and in the
+    /// resources of the document that it refers to. References to people, organizations, places, devices,
+    /// groups and encounters pass nothing on. Files and filled questionnaires, whose text no code tells, are
+    /// also as sensitive as what refers to them.
+    ///
+    /// Diagnostic reports bring copies of the observations in their `result`, and of the members of those:
+    /// these lie in their own draft and, once more, in that of the reports. See [`Draft::copies`].
     ///
     /// A resource belongs to the encounter that it names in `encounter` or `context`, a claim else to the
     /// first encounter of its items, and an Encounter to itself. Results, specimens, files and the like
@@ -93,24 +114,60 @@ impl<'a> Document<'a> {
     /// Drafts without encounter come first, then by encounter in the order of the document; inside, by
     /// category. A draft keeps its resources in the order of the document. The same bytes give the same drafts.
     pub fn split(&self) -> Vec<Draft<'_>> {
-        let encounters = self.encounters();
-        let mut groups = BTreeMap::<_, Vec<&Unit>>::new();
-        for (unit, encounter) in self.content.units.iter().zip(encounters) {
-            let category = unit.labels.category(unit.resource_type);
-            groups.entry((encounter, category)).or_default().push(unit);
+        let units = &self.content.units;
+        let index = Index::new(self.bytes, units);
+        let links = Links::new(&index, units);
+        let categories = links.categories(units);
+        let encounters = self.encounters(&index, &links);
+        let mut groups = BTreeMap::<_, BTreeSet<usize>>::new();
+        for (unit, key) in encounters.into_iter().zip(&categories).enumerate() {
+            groups.entry(key).or_default().insert(unit);
         }
-        let draft = |((encounter, category), units)| Draft {
-            bytes: self.bytes,
-            category,
-            encounter,
-            units,
+        let draft = |((encounter, category), mut own): ((_, &Category), BTreeSet<usize>)| {
+            let originals = own.len();
+            if *category == Category::DiagnosticReports {
+                own.extend(links.brought(units, &categories, &own));
+            }
+            Draft {
+                bytes: self.bytes,
+                category: *category,
+                encounter,
+                copies: own.len() - originals,
+                units: own.into_iter().map(|unit| &units[unit]).collect(),
+            }
         };
         groups.into_iter().map(draft).collect()
     }
 
+    /// The whole document as one draft of `category`, if it [fits](Self::fits) there: the next version of a
+    /// record. `None` also for a document without resources.
+    pub fn whole(&self, category: Category) -> Option<Draft<'_>> {
+        let units: Vec<&Unit> = self.content.units.iter().collect();
+        let draft = Draft { bytes: self.bytes, category, encounter: None, copies: 0, units };
+        (!draft.units.is_empty() && self.fits(category)).then_some(draft)
+    }
+
+    /// Whether the whole document may lie in the segment of `category`.
+    ///
+    /// Each resource must be of that category, or of a less sensitive one: who proposed it may know more
+    /// codes, or the resources that it refers to. Beside a diagnostic report its observations may lie too,
+    /// as [`Self::split`] brings them. Nothing else may.
+    pub fn fits(&self, category: Category) -> bool {
+        let units = &self.content.units;
+        let links = Links::new(&Index::new(self.bytes, units), units);
+        let categories = links.categories(units);
+        let here = |own: &Category| *own == category || category.sensitivity() > own.sensitivity();
+        let own = |unit: &usize| categories[*unit] == category;
+        let brought = if category == Category::DiagnosticReports {
+            links.brought(units, &categories, &(0..units.len()).filter(own).collect())
+        } else {
+            BTreeSet::new()
+        };
+        categories.iter().enumerate().all(|(unit, own)| here(own) || brought.contains(&unit))
+    }
+
     /// The ordinal of each unit's encounter.
-    fn encounters(&self) -> Vec<Option<usize>> {
-        let index = Index::new(self.bytes, &self.content.units);
+    fn encounters(&self, index: &Index<'_>, links: &Links) -> Vec<Option<usize>> {
         let mut ordinals = HashMap::new();
         let mut found: Vec<Option<usize>> = Vec::with_capacity(self.content.units.len());
         for (at, unit) in self.content.units.iter().enumerate() {
@@ -122,19 +179,15 @@ impl<'a> Document<'a> {
             let next = ordinals.len();
             found.push(key.map(|key| *ordinals.entry(key).or_insert(next)));
         }
-        self.follow(&index, &mut found);
+        self.follow(links, &mut found);
         found
     }
 
     /// Gives dependent resources the encounter of those that refer to them, if there is only one.
-    fn follow(&self, index: &Index<'_>, found: &mut [Option<usize>]) {
+    fn follow(&self, links: &Links, found: &mut [Option<usize>]) {
         let units = &self.content.units;
-        let mut links = Vec::new();
-        for (from, unit) in units.iter().enumerate() {
-            let targets = unit.references.iter().filter_map(|text| index.resolve(*text));
-            let open = |to: &usize| found[*to].is_none() && is_dependent(units[*to].resource_type);
-            links.extend(targets.filter(open).map(|to| (from, to)));
-        }
+        let open = |to: usize| found[to].is_none() && is_dependent(units[to].resource_type);
+        let links: Vec<(usize, usize)> = links.pairs().filter(|(_, to)| open(*to)).collect();
         for _ in 0..FOLLOW_ROUNDS {
             let mut reached = HashMap::new();
             for (from, to) in links.iter().filter(|(_, to)| found[*to].is_none()) {
@@ -186,65 +239,12 @@ fn is_dependent(resource_type: &str) -> bool {
     )
 }
 
-/// What an encounter is known by.
-#[derive(PartialEq, Eq, Hash)]
-enum Encounter<'a> {
-    /// The unit at this index.
-    Here(usize),
-    /// A reference to an encounter outside the document.
-    Elsewhere(Cow<'a, str>),
-}
-
-/// Finds the unit that a reference means.
-struct Index<'a> {
-    bytes: &'a [u8],
-    units: &'a [Unit],
-    keys: HashMap<Cow<'a, str>, usize>,
-}
-
-impl<'a> Index<'a> {
-    fn new(bytes: &'a [u8], units: &'a [Unit]) -> Self {
-        let mut keys = HashMap::new();
-        for (at, unit) in units.iter().enumerate() {
-            if let Some(url) = unit.full_url {
-                keys.entry(url.decode(bytes)).or_insert(at);
-            }
-            if let Some(id) = unit.id {
-                let key = format!("{}/{}", unit.resource_type, id.decode(bytes));
-                keys.entry(Cow::Owned(key)).or_insert(at);
-            }
-        }
-        Self { bytes, units, keys }
+fn count_types<'a>(units: impl Iterator<Item = &'a Unit>) -> BTreeMap<&'static str, usize> {
+    let mut types = BTreeMap::new();
+    for unit in units {
+        *types.entry(unit.resource_type).or_default() += 1;
     }
-
-    /// Looks for the full URL, then for `Type/id`, which also ends an absolute URL.
-    fn resolve(&self, reference: Text) -> Option<usize> {
-        let text = reference.decode(self.bytes);
-        let text = without_version(&text);
-        let found = self.keys.get(text).copied();
-        found.or_else(|| {
-            let (head, _) = text.rsplit_once('/')?;
-            let (base, _) = head.rsplit_once('/')?;
-            self.keys.get(&text[base.len() + 1..]).copied()
-        })
-    }
-
-    fn encounter(&self, reference: Text) -> Option<Encounter<'a>> {
-        if let Some(at) = self.resolve(reference) {
-            return (self.units[at].resource_type == "Encounter").then_some(Encounter::Here(at));
-        }
-        let text = match reference.decode(self.bytes) {
-            Cow::Borrowed(text) => Cow::Borrowed(without_version(text)),
-            Cow::Owned(text) => Cow::Owned(without_version(&text).to_owned()),
-        };
-        // `context` may also name an episode of care; a fragment is contained and so no record.
-        let other = text.starts_with('#') || text.contains("EpisodeOfCare/");
-        (!other).then_some(Encounter::Elsewhere(text))
-    }
-}
-
-fn without_version(reference: &str) -> &str {
-    reference.split_once("/_history/").map_or(reference, |(unversioned, _)| unversioned)
+    types
 }
 
 /// A record to be: the resources of one document that share an encounter and a category.
@@ -252,6 +252,7 @@ pub struct Draft<'a> {
     bytes: &'a [u8],
     category: Category,
     encounter: Option<usize>,
+    copies: usize,
     units: Vec<&'a Unit>,
 }
 
@@ -266,9 +267,14 @@ impl Draft<'_> {
         self.encounter
     }
 
-    /// How many resources, at least one.
+    /// How many resources, copies included, at least one.
     pub const fn len(&self) -> usize {
         self.units.len()
+    }
+
+    /// How many of them are copies of resources that lie in another draft, byte for byte the same.
+    pub const fn copies(&self) -> usize {
+        self.copies
     }
 
     /// Never true; here because [`Self::len`] is.
@@ -276,13 +282,9 @@ impl Draft<'_> {
         self.units.is_empty()
     }
 
-    /// Resource types with how many there are of each, by name.
+    /// Resource types with how many there are of each, copies included, by name.
     pub fn types(&self) -> BTreeMap<&'static str, usize> {
-        let mut types = BTreeMap::new();
-        for unit in &self.units {
-            *types.entry(unit.resource_type).or_default() += 1;
-        }
-        types
+        count_types(self.units.iter().copied())
     }
 
     /// The record as a FHIR Bundle of type `collection`: each resource with its exact bytes, and its

@@ -72,6 +72,7 @@ pub(crate) enum Role {
     None,
     Coding,
     Reference,
+    Attachment,
     Extension,
     BundleEntry,
 }
@@ -308,6 +309,7 @@ fn role_of(name: &str) -> Role {
     match name {
         "Coding" => Role::Coding,
         "Reference" => Role::Reference,
+        "Attachment" => Role::Attachment,
         "Extension" => Role::Extension,
         "Bundle.entry" => Role::BundleEntry,
         _ => Role::None,

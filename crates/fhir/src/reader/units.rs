@@ -20,8 +20,25 @@ pub(crate) struct Unit {
     pub(crate) encounter: Option<Text>,
     /// The first `item.encounter`, for claims.
     pub(crate) item_encounter: Option<Text>,
-    pub(crate) references: Vec<Text>,
+    pub(crate) references: Vec<Reference>,
     pub(crate) labels: Labels,
+}
+
+/// A reference of a resource, contained resources included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reference {
+    pub(crate) text: Text,
+    pub(crate) carries: Carries,
+}
+
+/// What a reference carries beside sensitivity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carries {
+    Nothing,
+    /// `result` of a report, `hasMember` of an observation.
+    Results,
+    /// The URL of an attachment, which may mean a Binary.
+    File,
 }
 
 impl Reader<'_> {
@@ -59,14 +76,14 @@ impl Reader<'_> {
             Some("code") => Place::Code,
             _ => Place::Elsewhere,
         };
-        let bytes = self.lexer.bytes;
+        let (bytes, codes) = (self.lexer.bytes, self.codes);
         let system = seen.first.map(|text| text.decode(bytes)).unwrap_or_default();
         let code = code.decode(bytes);
         match self.units.last_mut().filter(|_| self.unit_path.is_some()) {
             // What a consent speaks about is not yet a fact about the patient.
             Some(unit) if unit.resource_type == "Consent" && first == Some("provision") => {}
-            Some(unit) => unit.labels.add(place, &system, &code),
-            None if is_label && self.nesting == 1 => self.outer.add(place, &system, &code),
+            Some(unit) => unit.labels.add(codes, place, &system, &code),
+            None if is_label && self.nesting == 1 => self.outer.add(codes, place, &system, &code),
             None => {}
         }
     }
@@ -77,13 +94,26 @@ impl Reader<'_> {
             || self.place().eq(["context"])
             || self.place().eq(["context", "encounter"]);
         let item = self.place().eq(["item", "encounter"]);
+        let (result, member) = (self.place().eq(["result"]), self.place().eq(["hasMember"]));
         let Some(unit) = self.units.last_mut().filter(|_| self.unit_path.is_some()) else { return };
         if direct {
             unit.encounter = unit.encounter.or(Some(reference));
         } else if item {
             unit.item_encounter = unit.item_encounter.or(Some(reference));
-        } else {
-            unit.references.push(reference);
+        }
+        let carries = match unit.resource_type {
+            "DiagnosticReport" if result => Carries::Results,
+            "Observation" if member => Carries::Results,
+            _ => Carries::Nothing,
+        };
+        // Also those above: what is called an encounter there may be something else.
+        unit.references.push(Reference { text: reference, carries });
+    }
+
+    pub(super) fn note_attachment(&mut self, seen: &Seen) {
+        let Some(text) = seen.first else { return };
+        if let Some(unit) = self.units.last_mut().filter(|_| self.unit_path.is_some()) {
+            unit.references.push(Reference { text, carries: Carries::File });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use alloy_primitives::Address;
 use galen_chain::CosignPolicy;
-use galen_fhir::Document;
+use galen_fhir::{Category, Document};
 use galen_sdk::{Announced, NewRecord, Organization};
 use galen_types::{Plaintext, ProposalId, RecordId};
 use serde::Serialize;
@@ -36,7 +36,15 @@ pub(super) async fn amend(args: &AmendArgs, session: &Session, ui: &Ui) -> Resul
     if !report.is_good() {
         return Err(CliError::NotCompliant { path, report });
     }
-    let drafts = document.split();
+    let contact = contact(session, &organization, patient).await?;
+    let segment = |chart: &galen_index::Chart| chart.record(record).map(|it| it.key.segment);
+    let look = session.galen().with_chart(patient, segment);
+    let segment = waiting(ui, "look the record up", look).await?;
+    let category = segment.and_then(|segment| contact.category(segment).ok());
+    let category = category.and_then(Category::from_index);
+    // A record may hold what a split would put elsewhere: the observations of a report.
+    let whole = category.and_then(|category| document.whole(category));
+    let drafts = whole.map_or_else(|| document.split(), |draft| vec![draft]);
     let [draft] = drafts.as_slice() else {
         return Err(match drafts.len() {
             0 => CliError::Empty { path },
@@ -44,7 +52,6 @@ pub(super) async fn amend(args: &AmendArgs, session: &Session, ui: &Ui) -> Resul
         });
     };
     let document = NewRecord::from(draft);
-    let contact = contact(session, &organization, patient).await?;
     let policy = policy(session, patient, &args.cosigners, args.threshold)?;
     let work = organization.amend(&contact, record, &document, &policy);
     let announced = sending(ui, "propose the amendment", work).await?;
