@@ -34,7 +34,10 @@ const STEPS: &[Step] = &[
         shop.run(shop.command(me).args(["abi", "--check"]).env("CARGO_MANIFEST_DIR", here))
     }),
     step("oracles", 5, |shop| {
-        shop.run(shop.command(shop.tools.python()).arg("tests/oracles/python/eip712.py"))
+        for check in ["tests/oracles/python/eip712.py", "tests/oracles/python/parts.py"] {
+            shop.run(shop.command(shop.tools.python()).arg(check))?;
+        }
+        Ok(())
     }),
     step("clippy", 25, |shop| {
         shop.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
