@@ -24,6 +24,7 @@ pub mod chart;
 mod check;
 mod codes;
 mod compliance;
+pub mod consent;
 mod error;
 mod json;
 mod labels;

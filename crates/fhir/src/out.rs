@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 pub use audit::{Act, AuditInput, audit_events};
 pub use document::{DocumentInput, DocumentStatus, document_reference};
 pub use provenance::{Activity, ProvenanceInput, SignatureInput, provenance};
+pub(crate) use words::identifier;
 pub use words::{Party, PartyKind, instant};
 
 /// A Bundle of type `collection` around resources.

@@ -36,7 +36,7 @@ pub struct Party {
 
 impl Party {
     /// A logical reference: no server has a resource for it.
-    pub(super) fn reference(&self, ledger: LedgerId) -> Value {
+    pub(crate) fn reference(&self, ledger: LedgerId) -> Value {
         let kind = match self.kind {
             PartyKind::Patient => Some("Patient"),
             PartyKind::Organization => Some("Organization"),
@@ -57,7 +57,7 @@ impl Party {
 }
 
 /// An id of a ledger: the system is the ledger's own name (CAIP-10).
-pub(super) fn identifier(ledger: LedgerId, value: &str) -> Value {
+pub(crate) fn identifier(ledger: LedgerId, value: &str) -> Value {
     json!({ "system": ledger.to_string(), "value": value })
 }
 
