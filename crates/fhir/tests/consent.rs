@@ -188,10 +188,13 @@ fn question(who: &str, why: &str, time: i64, words: &str) -> Question {
 const ANY: &str = "Practitioner/any";
 const EX: &str = "Practitioner/ex-practitioner";
 
+/// Whether it is permitted; who, why, when, and what is known of the data.
+type Asked = (bool, &'static str, &'static str, i64, &'static str);
+
 #[test]
 #[rustfmt::skip] // A table.
 fn published_consents_decide_as_they_are_described() {
-    let rows: &[(&str, &[(bool, &str, &str, i64, &str)])] = &[
+    let rows: &[(&str, &[Asked])] = &[
         // IHE PCF, by DESCRIPTIONS.json.
         ("ex-consent-basic-treat", &[(true, ANY, "TREAT", NOW, ""), (true, ANY, "HPAYMT", NOW, "PSY"), (true, ANY, "HOPERAT", NOW, ""),
             (false, ANY, "HRESCH", NOW, ""), (false, ANY, "HMARKT", NOW, "")]),
@@ -330,6 +333,18 @@ const WORDS: [&str; 8] = ["", "N", "R", "PSY", "HIV", "PSY HIV", "SEX", "V"];
 const KINDS: [&str; 5] =
     ["Observation", "Condition", "MedicationRequest", "Patient", "DiagnosticReport"];
 
+/// Type, recipient, purposes, labels, resource types, period, data period, exceptions.
+type Parts = (
+    Option<bool>,
+    Option<&'static str>,
+    Vec<&'static str>,
+    Option<Vec<&'static str>>,
+    Option<Vec<&'static str>>,
+    Option<(u32, u32)>,
+    bool,
+    Vec<Value>,
+);
+
 fn rule(depth: u32) -> BoxedStrategy<Value> {
     let one_of =
         |values: &'static [&'static str]| prop::option::weighted(0.4, prop::sample::select(values));
@@ -352,16 +367,7 @@ fn rule(depth: u32) -> BoxedStrategy<Value> {
         prop::bool::weighted(0.1),
         inner,
     );
-    let build = |(kind, who, why, labels, kinds, period, window, inner): (
-        Option<bool>,
-        Option<&str>,
-        Vec<&str>,
-        Option<Vec<&str>>,
-        Option<Vec<&str>>,
-        Option<(u32, u32)>,
-        bool,
-        Vec<Value>,
-    )| {
+    let build = |(kind, who, why, labels, kinds, period, window, inner): Parts| {
         let mut rule = json!({"extension": [{"url": "urn:x", "valueCode": "x"}]});
         if let Some(permit) = kind {
             rule["type"] = if permit { "permit" } else { "deny" }.into();
@@ -591,7 +597,7 @@ proptest! {
         }
     }
 
-    /// A Consent reader gets through any accepted document.
+    /// Every category that has scopes comes back from them.
     #[test]
     fn scopes_come_back_as_categories(categories in prop::sample::subsequence(&Category::ALL[..], 0..30)) {
         let scoped: Vec<Category> = categories.into_iter().filter(|it| !scopes(&[*it]).is_empty()).collect();

@@ -59,7 +59,7 @@ pub(super) const fn labels(category: Category) -> &'static [&'static str] {
         Category::SubstanceUse => &["ETH", "SUD", "ETHUD", "OPIOIDUD", "42CFRPart2"],
         Category::MentalHealth => &["BH", "MH", "PSY", "PSYTHPN"],
         Category::ReproductiveHealth => &["SEX", "STD", "PREGNANT"],
-        Category::DomesticViolence => &["SDV", "DVD"],
+        Category::DomesticViolence => &["SDV", "VIO"],
         _ => &[],
     }
 }
@@ -168,4 +168,47 @@ pub(super) fn resource_types(category: Category) -> Vec<&'static str> {
 
 pub(super) fn coding(code: &Code) -> Value {
     json!({ "system": code.system, "code": code.code })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CodeTable;
+
+    /// A label lies in the category whose records have it.
+    #[test]
+    fn labels_are_those_that_sort_records() {
+        for category in Category::ALL {
+            assert_eq!(category.is_sensitive(), !labels(category).is_empty(), "{category}");
+            for label in labels(category) {
+                assert_eq!(CodeTable::built_in().label(label), Some(category), "{label}");
+            }
+        }
+    }
+
+    /// Every resource type lies in one category, so that a rule for it means one.
+    #[test]
+    fn resource_types_lie_in_one_category() {
+        for name in TABLE.resource_names().filter(|name| *name != OBSERVATION) {
+            let categories = Category::ALL.into_iter();
+            let count = categories.filter(|it| resource_types(*it).contains(&name)).count();
+            assert_eq!(count, 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn purposes_cover_narrower_ones() {
+        for (named, asked, covers) in [
+            ("TREAT", "TREAT", true),
+            ("TREAT", "BTG", true),
+            ("ETREAT", "TREAT", false),
+            ("HRESCH", "CLINTRCHPC", true),
+            ("HPAYMT", "ELIGVER", true),
+            ("HOPERAT", "HPAYMT", false),
+        ] {
+            let answer = purpose_covers(&Code::purpose(named), &Code::purpose(asked));
+            assert_eq!(answer, covers, "{named} {asked}");
+        }
+        assert!(!purpose_covers(&Code::purpose("TREAT"), &Code::new("urn:x", "ETREAT")));
+    }
 }
