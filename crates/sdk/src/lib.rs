@@ -111,6 +111,7 @@ mod patient;
 mod pipe;
 mod requests;
 mod reseal;
+mod summary;
 
 pub use archive::MAX_ARCHIVE_LEN;
 pub use card::{
@@ -133,3 +134,4 @@ pub use outbox::{MAX_REASON_LEN, OutboxEntry, ProposalState};
 pub use patient::{Patient, ProposedRecord};
 pub use requests::{Asked, MAX_MESSAGE_LEN, MAX_REQUESTS, Question, ReceivedRequest, Requested};
 pub use reseal::ResealedRecord;
+pub use summary::{ChartRecords, MAX_CHART_DOCUMENTS, MissingRecord, ReadRecords};
