@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod chart;
 mod config;
 mod consent;
 mod contact;
@@ -27,6 +28,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     access::{AccessArgs, AccessCommand, AccessLogArgs},
     audit::AuditArgs,
+    chart::ChartArgs,
     config::ConfigCommand,
     consent::{ConsentCommand, ConsentGrantArgs, ConsentRevokeArgs},
     contact::{AddContactArgs, CardArgs, ContactCommand, IntroduceArgs},
@@ -172,6 +174,7 @@ pub(crate) enum Command {
     Grant(GrantCommand),
     Access(AccessArgs),
     Audit(AuditArgs),
+    Chart(ChartArgs),
     Relay(RelayArgs),
     /// Print completions for a shell.
     Completions(CompletionsArgs),

@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod chart;
 pub(crate) mod config;
 mod consent;
 mod contact;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Dev(args) => dev::run(args, &cli.globals, ui),
         Command::Fhir(command) => fhir::run(command, &cli.globals, ui),
         Command::Relay(args) => relay::run(args, &cli.globals, ui),
+        Command::Chart(args) => block_on(chart::run(args, &cli.globals, ui)),
         Command::Content(command) => block_on(async {
             tell_of_interruption(ui);
             content::run(command, &cli.globals, ui).await

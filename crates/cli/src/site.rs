@@ -8,13 +8,20 @@
 //! security_labels = ["Condition"]
 //! except = ["Organization", "Practitioner"]
 //! identity_outside_patient = "in-references"
+//!
+//! [ingredients]
+//! file = "ingredients.tsv"
+//! rows = [["http://www.nlm.nih.gov/research/umls/rxnorm", "860975", "metformin"]]
 //! ```
 
-use galen_fhir::{Compliance, near_names};
+use std::path::Path;
+
+use galen_fhir::{Compliance, chart::Ingredients, near_names};
 use serde::Deserialize;
 
 use crate::{
     error::CliError,
+    home::read_text,
     settings::{Origin, Setting, Settings, read_toml},
 };
 
@@ -24,6 +31,8 @@ use crate::{
 pub(crate) struct Site {
     /// What documents must say, and must not, before they are sealed.
     pub(crate) compliance: Compliance,
+    /// What medicines are made of, so that brand and generic meet in one line of a chart.
+    pub(crate) ingredients: Ingredients,
 }
 
 impl Site {
@@ -33,13 +42,30 @@ impl Site {
             return Ok(Self::default());
         };
         match read_toml(path)? {
-            Some(site) => Ok(site),
+            Some(site) => Self::with_files(site, path),
             None if *origin == Origin::Default => Ok(Self::default()),
             None => Err(CliError::not_found(
                 format!("there is no {}, named by {origin}", path.display()),
                 "write the site's rules there, or name another file with --site",
             )),
         }
+    }
+
+    /// Reads the tables that the file names beside it.
+    fn with_files(mut self, path: &Path) -> Result<Self, CliError> {
+        let Some(name) = self.ingredients.file() else { return Ok(self) };
+        let file = path.parent().unwrap_or(Path::new(".")).join(name);
+        let help = "each line of the file of [ingredients]: system, code and ingredient, with tabs between them";
+        let text = read_text(&file)?.ok_or_else(|| {
+            CliError::not_found(
+                format!("there is no {}, named by {}", file.display(), path.display()),
+                help,
+            )
+        })?;
+        let failed =
+            |error| CliError::invalid(format!("cannot use {}: {error}", file.display()), help);
+        self.ingredients.extend_tsv(&text).map_err(failed)?;
+        Ok(self)
     }
 
     /// What is set, for people who look whether it is what they meant.
