@@ -39,7 +39,7 @@ pub(crate) use self::{
     deploy::DeployArgs,
     dev::{DevArgs, DevCommand},
     doctor::DoctorArgs,
-    fhir::{ExportArgs, ExportKind, FhirCommand},
+    fhir::{ExportArgs, ExportKind, FhirCommand, PullArgs, PushArgs, ServerArgs},
     grant::{GrantAddArgs, GrantCommand},
     init::{InitArgs, role},
     network::{AddNetworkArgs, NetworkCommand},

@@ -1,6 +1,9 @@
 //! `galen fhir`: looks at documents, writes what a chart says of itself, speaks with FHIR servers.
 
 mod export;
+mod pull;
+mod push;
+mod server;
 mod written;
 
 use std::{
@@ -36,6 +39,8 @@ pub(crate) fn run(command: &FhirCommand, globals: &Globals, ui: &Ui) -> Result<E
             };
             check_files(files, &rules, ui)
         }
+        FhirCommand::Pull(args) => block_on(pull::run(args, globals, ui)),
+        FhirCommand::Push(args) => block_on(push::run(args, globals, ui)),
         FhirCommand::Export(args) => block_on(async {
             let session = Session::open(globals, ui).await?;
             let done = export::run(args, &session, ui).await;

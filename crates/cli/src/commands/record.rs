@@ -10,7 +10,7 @@ mod list;
 mod propose;
 mod reseal;
 mod show;
-mod sources;
+pub(super) mod sources;
 mod summary;
 
 use std::process::ExitCode;

@@ -19,16 +19,16 @@ const MAX_FILES: usize = 1_000_000;
 const MAX_FOLDERS: usize = 32;
 
 /// One document, or why it could not be read.
-pub(super) struct Source {
+pub(in crate::commands) struct Source {
     /// The file.
-    pub(super) input: String,
+    pub(in crate::commands) input: String,
     /// The line of an NDJSON file, from 1.
-    pub(super) line: Option<usize>,
-    pub(super) bytes: Result<Plaintext, CliError>,
+    pub(in crate::commands) line: Option<usize>,
+    pub(in crate::commands) bytes: Result<Plaintext, CliError>,
 }
 
 /// Documents in order: inputs as they were given, files of a folder by name.
-pub(super) struct Sources {
+pub(in crate::commands) struct Sources {
     files: VecDeque<PathBuf>,
     lines: Option<Lines>,
 }
@@ -41,7 +41,7 @@ struct Lines {
 
 impl Sources {
     /// Looks into folders; opens no file yet.
-    pub(super) fn new(inputs: &[PathBuf]) -> Result<Self, CliError> {
+    pub(in crate::commands) fn new(inputs: &[PathBuf]) -> Result<Self, CliError> {
         let mut files = VecDeque::new();
         for input in inputs {
             if input.as_os_str() != "-" && input.is_dir() {
@@ -60,7 +60,7 @@ impl Sources {
     }
 
     /// How many files there are.
-    pub(super) fn files(&self) -> usize {
+    pub(in crate::commands) fn files(&self) -> usize {
         self.files.len()
     }
 }
