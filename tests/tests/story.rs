@@ -342,6 +342,46 @@ async fn patients_see_through_misproposed_records() {
     assert_eq!(kind(beyond), ErrorKind::Integrity, "a leaf that is not there");
 }
 
+/// An author's table of sensitive codes may be stricter than the patient's, never looser; a report lies
+/// with the results that it is about and with nothing else.
+#[tokio::test]
+async fn patients_take_stricter_labels_and_no_looser_ones() {
+    let hiv = r#"{"resourceType":"Condition","id":"c","subject":{"reference":"Patient/p"},
+        "code":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10","code":"B20"}]}}"#;
+    let plain = hiv.replace("B20", "I10");
+    let result = r#"{"resourceType":"Observation","id":"o","status":"final","code":{"text":"c"}}"#;
+    let report = r#"{"resourceType":"DiagnosticReport","status":"final","code":{"text":"c"},
+        "result":[{"reference":"Observation/o"}]}"#;
+    let rows: [(&str, &[&str], Category, bool); 8] = [
+        ("sensitive, and said so", &[hiv], Category::Hiv, true),
+        ("sensitive, and not said so", &[hiv], Category::Problems, false),
+        ("sensitive, and said to be less so", &[hiv], Category::MentalHealth, false),
+        ("not sensitive by our table", &[&plain], Category::MentalHealth, true),
+        ("another category of the same rank", &[&plain], Category::Notes, false),
+        ("a report with its result", &[report, result], Category::DiagnosticReports, true),
+        ("a result without its report", &[result], Category::DiagnosticReports, false),
+        ("a report with more", &[report, result, &plain], Category::DiagnosticReports, false),
+    ];
+    let network = Network::new().await;
+    for (row, resources, category, good) in rows {
+        let mut forgery = Forgery::honest(&network);
+        let entries: Vec<_> =
+            resources.iter().map(|resource| format!(r#"{{"resource":{resource}}}"#)).collect();
+        let head = r#"{"resourceType":"Bundle","type":"collection","entry""#;
+        forgery.payload = format!("{head}:[{}]}}", entries.join(",")).into_bytes();
+        forgery.segment = network.segment(category);
+        forgery.readers = Some(readers(&network.keys, forgery.segment, 1));
+        let proposal = forgery.propose(&network).await;
+        match network.patient.examine(&proposal, 0).await {
+            Ok(record) => assert!(good && record.category == category.index(), "{row}"),
+            Err(Error::Misproposed { fault, .. }) => {
+                assert!(!good && fault == CATEGORY, "{row}: {fault}");
+            }
+            Err(error) => panic!("{row}: {error:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn content_that_was_changed_or_is_gone_is_not_examined() {
     let network = Network::new().await;

@@ -11,6 +11,7 @@ mod demo;
 mod deploy;
 mod dev;
 mod doctor;
+mod effect;
 mod fhir;
 mod grant;
 mod init;

@@ -27,7 +27,7 @@ use galen_fhir::Category;
 use galen_sdk::{Galen, GrantRequest, Identity, MAX_READS, NewRecord};
 use galen_storage::Storage;
 use galen_types::{Plaintext, Purpose, RecordKey};
-use serde_json::Value;
+use serde_json::{Value, json};
 use world::{Person, World, at, items, mode};
 
 /// What the records say and nothing else may.
@@ -182,6 +182,7 @@ fn people_tell_the_whole_story_by_commands() {
     assert_eq!(at(&cast.insurer.json(&["grant", "list"]), "/grants/0/state"), "revoked");
 
     too_late_and_not_a_member(&cast, &problems);
+    presets(&cast);
     ask(&cast);
     retract(&cast, &billing);
     audit(&cast);
@@ -257,7 +258,7 @@ fn amend(cast: &Cast, problems: &str) {
     assert_eq!(at(&shown, "/documents/0/kind"), "amendment");
     assert_eq!(
         shown.pointer("/documents/0/changes/elements"),
-        Some(&serde_json::json!(["Condition.code", "Condition.recordedDate"]))
+        Some(&json!(["Condition.code", "Condition.recordedDate"]))
     );
     patient.ok(&["record", "accept", &id]);
     let own = patient.json(&["record", "get", problems]);
@@ -324,6 +325,26 @@ fn too_late_and_not_a_member(cast: &Cast, problems: &str) {
     let anna = format!("{:#x}", patient.id);
     let ask = ["request", "send", "--to", &anna, "--category", "billing", "--purpose", "HPAYMT"];
     stranger.fails(4, "refused", &[&ask[..], &["--for", "1d"]].concat());
+}
+
+/// A preset gives categories and purposes, and says in words what stays closed.
+fn presets(cast: &Cast) {
+    let patient = &cast.patient;
+    let preset = |name| ["consent", "grant", "--to", "insurer", "--preset", name, "--for", "1d"];
+    let granted = patient.json(&preset("insurer"));
+    assert_eq!(granted["consent"]["categories"], json!(["diagnostic-reports", "billing"]));
+    assert_eq!(granted["consent"]["purposes"], json!(["HPAYMT", "COVERAGE"]));
+    assert_eq!(granted["effect"]["opens"], json!(["Diagnostic reports", "Bills and insurance"]));
+    assert_eq!(items(&granted, "/effect/closed_sensitive").len(), 5);
+    patient.ok(&["consent", "revoke", at(&granted, "/consent/id")]);
+
+    let said = patient.ok(&[&preset("researcher")[..], &["--purpose", "CLINTRCH"]].concat());
+    let told = "Opens, for a clinical trial: Diagnoses and problems;";
+    for words in [told, "Stays closed, sensitive: HIV; Mental health;", "the records as they are"] {
+        assert!(said.stderr.contains(words), "{words}: {}", said.stderr);
+    }
+    patient.ok(&["consent", "revoke", "--to", "insurer"]);
+    patient.fails(3, "add --category", &preset("family"));
 }
 
 /// An organization asks; the patient grants one request and refuses another.

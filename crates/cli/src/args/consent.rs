@@ -26,9 +26,11 @@ pub(crate) enum ConsentCommand {
 #[command(group = ArgGroup::new("end").required(true).args(["lasts", "until"]))]
 #[command(group = ArgGroup::new("who").required(true).args(["to", "to_network", "emergency"]))]
 #[command(after_help = "Examples:\n  \
-    galen consent grant --to dr-weiss --preset physician --purpose TREAT --for 30d --out for-dr-weiss.txt\n  \
+    galen consent grant --to dr-weiss --preset physician --for 30d --out for-dr-weiss.txt\n  \
     galen consent grant --to insurer --category billing --purpose HPAYMT --until 2027-05-20\n  \
     galen consent grant --emergency --preset emergency --for 1y\n\n\
+    What it opens and what stays closed is said on standard error before you sign, sensitive \
+    categories one by one.\n\n\
     Text output: the line for the reader on standard output, unless --out is given; then the consent \
     id, reader, categories, purposes, start, end, transaction, final or not, separated by tabs.")]
 pub(crate) struct ConsentGrantArgs {
@@ -38,12 +40,13 @@ pub(crate) struct ConsentGrantArgs {
     /// Category that may be read. May be given more than once.
     #[arg(long, value_name = "NAME")]
     pub(crate) category: Vec<Category>,
-    /// The categories that this kind of reader usually needs: insurer, physician, emergency,
-    /// researcher.
+    /// The categories that this kind of reader usually needs, never a sensitive one: insurer,
+    /// physician, emergency, researcher; family has none by itself.
     #[arg(long, value_name = "NAME")]
     pub(crate) preset: Option<Preset>,
     /// Why it may be read (HL7 v3 ActReason), for example TREAT or HPAYMT. May be given more than once.
-    #[arg(long, value_name = "CODE", required_unless_present = "emergency")]
+    /// Without it: what the preset's reader reads for, such as HPAYMT and COVERAGE for an insurer.
+    #[arg(long, value_name = "CODE", required_unless_present_any = ["emergency", "preset"])]
     pub(crate) purpose: Vec<Purpose>,
     /// For how long, for example 12h, 30d, 1y.
     #[arg(long = "for", id = "lasts", value_name = "TIME")]

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use alloy_primitives::{Address, Bytes};
+use galen_fhir::Preset;
 use galen_sdk::{ConsentEntry, GrantRequest, Patient};
-use galen_types::{Consent, ConsentId, ErrorKind, Purpose, PurposeSet};
+use galen_types::{Consent, ConsentId, ErrorKind, PurposeSet};
 use serde::Serialize;
 
 use crate::{
@@ -12,9 +13,12 @@ use crate::{
     asked::{AskError, pick},
     book::KnownConsent,
     code::{Code, Kind},
-    commands::shown::{
-        Horizon, Landed, Moment, Party, cannot, category, indexes, landed, patient, purposes,
-        sending, waiting,
+    commands::{
+        effect::Effect,
+        shown::{
+            Horizon, Landed, Moment, Party, cannot, category, indexes, landed, patient, purposes,
+            sending, waiting,
+        },
     },
     error::CliError,
     outfile,
@@ -46,6 +50,7 @@ pub(crate) async fn run(
 #[derive(Debug, Serialize)]
 struct Granted {
     consent: Terms,
+    effect: Effect,
     /// The line for the reader; none for a consent to every organization.
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<String>,
@@ -105,12 +110,13 @@ async fn grant(
         Some(text) => session.resolve(text)?,
         None => Address::ZERO,
     };
-    let emergency = [Purpose::EmergencyTreatment, Purpose::BreakTheGlass];
-    let purposes: PurposeSet = if args.emergency && args.purpose.is_empty() {
-        emergency.into_iter().collect()
-    } else {
-        args.purpose.iter().copied().collect()
+    let usual = match args.preset {
+        _ if args.emergency => Preset::Emergency.purposes(),
+        Some(preset) => preset.purposes(),
+        None => PurposeSet::default(),
     };
+    let named: PurposeSet = args.purpose.iter().copied().collect();
+    let purposes = if args.purpose.is_empty() { usual } else { named };
     let failed = |source| CliError::Chain { doing: "ask for the time", source };
     let now = session.galen().time().await.map_err(failed)?;
     let start = args.from.map_or(now, Instant::unix);
@@ -141,6 +147,8 @@ pub(crate) async fn give(
     ui: &Ui,
 ) -> Result<(), CliError> {
     let Wish { request, until, out } = wish;
+    let effect = Effect::new(&request.categories, request.purposes);
+    effect.show(request.purposes, ui);
     warn(&request, session, ui);
     let mut consent = waiting(ui, "make the consent's terms", patient.terms(&request, 0)).await?;
     consent.expiry = until.unwrap_or(consent.expiry);
@@ -179,7 +187,7 @@ pub(crate) async fn give(
     };
     let terms = Terms::new(session, &consent, &request.categories);
     let sent = landed(session, &sent).await?;
-    let answer = Granted { consent: terms, grant: line, file, sent };
+    let answer = Granted { consent: terms, effect, grant: line, file, sent };
     if ui.json() {
         return ui.object(&answer);
     }
