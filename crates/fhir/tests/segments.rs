@@ -3,7 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
-use galen_fhir::{Category, CodeTable, Document};
+mod common;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    env,
+    fmt::Write,
+    fs,
+    path::Path,
+};
+
+use common::{PUBLISHED, corpus, files};
+use galen_fhir::{Category, CodeTable, Document, check};
+use serde_json::Value;
 
 const HIV: &str = r#"{"system":"http://hl7.org/fhir/sid/icd-10","code":"B20"}"#;
 
@@ -319,4 +331,235 @@ fn site_table_decides_what_is_sensitive() {
     assert_eq!(read(&more), [Category::Hiv, Category::SubstanceUse]);
     let other = CodeTable::empty().with_text(row).unwrap();
     assert_eq!(read(&other), [Category::Problems, Category::SubstanceUse]);
+}
+
+/// What the published documents become, one line for each; and how much is sensitive only because of what it
+/// refers to. `GALEN_UPDATE=1` writes the file anew.
+#[test]
+fn published_documents_are_sorted_as_before() {
+    let Some(corpus) = corpus() else { return };
+    let mut table = String::new();
+    let (mut resources, mut by_code, mut inherited) = (0, 0, BTreeMap::<String, usize>::new());
+    for (name, bytes) in published(&corpus) {
+        let summary = check(&bytes).unwrap();
+        write!(table, "{name}").unwrap();
+        for row in summary.categories {
+            write!(table, "\t{}={}/{}", row.category, row.records, row.resources).unwrap();
+            if row.copies > 0 {
+                write!(table, "/{}", row.copies).unwrap();
+            }
+        }
+        table.push('\n');
+        let walked = Walked::new(&bytes);
+        for (resource, category) in walked.resources.iter().zip(&walked.categories) {
+            resources += 1;
+            if is_sensitive(resource, false) {
+                by_code += 1;
+            } else if category.is_sensitive() {
+                let resource_type = resource["resourceType"].as_str().unwrap();
+                *inherited.entry(resource_type.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    let sum: usize = inherited.values().sum();
+    write!(table, "all\tresources={resources}\tby-code={by_code}\tby-reference={sum}").unwrap();
+    for (resource_type, count) in inherited {
+        write!(table, "\t{resource_type}={count}").unwrap();
+    }
+    table.push('\n');
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/segments.tsv");
+    if env::var_os("GALEN_UPDATE").is_some() {
+        fs::write(&file, &table).unwrap();
+    }
+    let expected = fs::read_to_string(&file).unwrap();
+    for (line, expected) in table.lines().zip(expected.lines()) {
+        assert_eq!(line, expected);
+    }
+    assert_eq!(table.lines().count(), expected.lines().count());
+}
+
+/// What must never happen, found by a walk of its own over the JSON of every draft.
+#[test]
+fn nothing_sensitive_lies_where_it_must_not() {
+    let Some(corpus) = corpus() else { return };
+    let mut copies = 0;
+    for (name, bytes) in published(&corpus) {
+        let walked = Walked::new(&bytes);
+        let document = Document::read(&bytes).unwrap();
+        let mut seen = BTreeMap::<String, usize>::new();
+        for draft in document.split() {
+            let payload = draft.payload();
+            let value: Value = serde_json::from_slice(payload.expose()).unwrap();
+            let resources: Vec<&Value> = entries(&value);
+            copies += draft.copies();
+            for resource in &resources {
+                *seen.entry(resource.to_string()).or_default() += 1;
+                if draft.category().is_sensitive() {
+                    continue;
+                }
+                assert!(!is_sensitive(resource, false), "{name}: {draft:?}");
+                for target in walked.targets(resource) {
+                    assert!(!walked.categories[target].is_sensitive(), "{name}: {draft:?}");
+                }
+            }
+            assert_reports_bring_only_results(&name, draft.category(), &walked, &resources);
+        }
+        for resource in &walked.resources {
+            assert!(seen.contains_key(&resource.to_string()), "{name}: lost");
+        }
+    }
+    assert!(copies > 1_000, "reports bring their results: {copies}");
+}
+
+/// In a draft of reports, each observation is in a `result`, or a member of one that is.
+fn assert_reports_bring_only_results(
+    name: &str,
+    category: Category,
+    walked: &Walked,
+    resources: &[&Value],
+) {
+    if category != Category::DiagnosticReports {
+        return;
+    }
+    let of_type = |wanted: &str| {
+        let wanted = wanted.to_owned();
+        resources.iter().copied().filter(move |it| it["resourceType"] == *wanted)
+    };
+    let mut wanted = BTreeSet::new();
+    let mut open: Vec<(&Value, &str)> =
+        of_type("DiagnosticReport").map(|it| (it, "result")).collect();
+    while let Some((resource, member)) = open.pop() {
+        let references = resource[member].as_array().into_iter().flatten();
+        for target in references.flat_map(|it| walked.resolve(it["reference"].as_str())) {
+            if wanted.insert(target) {
+                open.push((&walked.resources[target], "hasMember"));
+            }
+        }
+    }
+    let wanted: BTreeSet<String> =
+        wanted.into_iter().map(|at| walked.resources[at].to_string()).collect();
+    for observation in of_type("Observation") {
+        assert!(wanted.contains(&observation.to_string()), "{name}: not a result");
+    }
+    let known = ["DiagnosticReport", "Observation"];
+    assert!(resources.iter().all(|it| known.contains(&it["resourceType"].as_str().unwrap())));
+}
+
+fn published(corpus: &Path) -> Vec<(String, Vec<u8>)> {
+    let of = |folder: &str| {
+        let named = files(&corpus.join(folder)).into_iter();
+        named.map(|(name, bytes)| (format!("{folder}/{name}"), bytes)).collect::<Vec<_>>()
+    };
+    // A list of what the others are, not a FHIR document.
+    let is_document = |(name, _): &(String, Vec<u8>)| !name.ends_with("/DESCRIPTIONS.json");
+    PUBLISHED.into_iter().flat_map(of).filter(is_document).collect()
+}
+
+fn entries(document: &Value) -> Vec<&Value> {
+    let of_bundle = || {
+        let entries = document["entry"].as_array().into_iter().flatten();
+        entries.filter_map(|entry| entry.get("resource")).collect()
+    };
+    if document["resourceType"] == "Bundle" { of_bundle() } else { vec![document] }
+}
+
+/// Whether any coding in the value is sensitive, as the table says of it alone.
+fn is_sensitive(value: &Value, in_consent: bool) -> bool {
+    let in_consent = in_consent || value["resourceType"] == "Consent";
+    match value {
+        Value::Object(members) => {
+            let text = |name: &str| value[name].as_str().unwrap_or_default();
+            let coded = CodeTable::built_in().category(text("system"), text("code")).is_some();
+            coded
+                || members
+                    .iter()
+                    .filter(|(name, _)| !(in_consent && *name == "provision"))
+                    .any(|(_, member)| is_sensitive(member, in_consent))
+        }
+        Value::Array(items) => items.iter().any(|item| is_sensitive(item, in_consent)),
+        _ => false,
+    }
+}
+
+/// A document as `serde_json` sees it, with the category that each resource got.
+struct Walked {
+    resources: Vec<Value>,
+    categories: Vec<Category>,
+    keys: HashMap<String, usize>,
+}
+
+impl Walked {
+    fn new(bytes: &[u8]) -> Self {
+        let value: Value = serde_json::from_slice(bytes).unwrap();
+        let resources: Vec<Value> = entries(&value).into_iter().cloned().collect();
+        let mut keys = HashMap::new();
+        for (at, resource) in resources.iter().enumerate() {
+            let text = |name: &str| resource[name].as_str().unwrap_or_default();
+            keys.insert(format!("{}/{}", text("resourceType"), text("id")), at);
+        }
+        let urls = value["entry"].as_array().into_iter().flatten();
+        let urls = urls.filter(|entry| entry.get("resource").is_some());
+        for (at, entry) in urls.enumerate() {
+            if let Some(url) = entry["fullUrl"].as_str() {
+                keys.insert(url.to_owned(), at);
+            }
+        }
+        let mut walked = Self { resources, categories: Vec::new(), keys };
+        walked.categories = walked.categories_in(bytes);
+        walked
+    }
+
+    /// The category of each resource: that of the first draft that holds it, copies aside.
+    fn categories_in(&self, bytes: &[u8]) -> Vec<Category> {
+        let document = Document::read(bytes).unwrap();
+        let mut found = HashMap::new();
+        let drafts = document.split();
+        for draft in drafts.iter().filter(|draft| draft.category() != Category::DiagnosticReports) {
+            let value: Value = serde_json::from_slice(draft.payload().expose()).unwrap();
+            for resource in entries(&value) {
+                found.insert(resource.to_string(), draft.category());
+            }
+        }
+        let category = |resource: &Value| found.get(&resource.to_string()).copied();
+        let reports = Category::DiagnosticReports;
+        self.resources.iter().map(|resource| category(resource).unwrap_or(reports)).collect()
+    }
+
+    fn resolve(&self, reference: Option<&str>) -> Option<usize> {
+        let text = reference?;
+        let short = text.rsplit('/').take(2).collect::<Vec<_>>();
+        let short = short.into_iter().rev().collect::<Vec<_>>().join("/");
+        self.keys.get(text).or_else(|| self.keys.get(&short)).copied()
+    }
+
+    /// What a resource refers to in the same document, but for who and where.
+    fn targets(&self, value: &Value) -> Vec<usize> {
+        const NEUTRAL: [&str; 12] = [
+            "Patient",
+            "Person",
+            "RelatedPerson",
+            "Practitioner",
+            "PractitionerRole",
+            "Organization",
+            "Location",
+            "Encounter",
+            "EpisodeOfCare",
+            "Device",
+            "Group",
+            "Endpoint",
+        ];
+        let mut targets = Vec::new();
+        let mut open = vec![value];
+        while let Some(value) = open.pop() {
+            targets.extend(self.resolve(value["reference"].as_str()));
+            match value {
+                Value::Object(members) => open.extend(members.values()),
+                Value::Array(items) => open.extend(items),
+                _ => {}
+            }
+        }
+        targets
+            .retain(|at| !NEUTRAL.contains(&self.resources[*at]["resourceType"].as_str().unwrap()));
+        targets
+    }
 }
