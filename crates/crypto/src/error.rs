@@ -95,6 +95,9 @@ pub enum Error {
     /// The password does not fit the keystore, or the keystore was changed.
     #[error("wrong password or damaged keystore")]
     Password,
+    /// A JWE, a JWS or a key of theirs is not what it must be.
+    #[error(transparent)]
+    Jose(#[from] crate::jose::JoseError),
 }
 
 impl Error {
@@ -104,6 +107,7 @@ impl Error {
         match self {
             Self::Open(error) => error.kind(),
             Self::Malformed { .. } => ErrorKind::Integrity,
+            Self::Jose(error) => error.kind(),
             Self::MediaType
             | Self::PayloadTooLong { .. }
             | Self::NoRecipient

@@ -14,17 +14,21 @@
 //! | [`KeySplit`], [`ProxyShare`], [`Answer`] | what lets proxies share while the patient is away | [`proxy`] |
 //! | [`keystore`] | secrets at rest, in files that other wallets read | [`keystore`] |
 //! | [`VaultKey`] | private data at rest, such as contacts | [`vault`] |
+//! | [`jose::LinkKey`], [`jose::CompactJws`] | what people without Galen read and sign: JWE and JWS | [`jose`] |
+//! | [`PasscodeHash`] | the passcode of a link, as a server keeps it | |
 
 mod error;
 mod primitives;
 
 mod cbor;
 mod hpke_box;
+mod passcode;
 
 pub mod bundle;
 pub mod content;
 pub mod envelope;
 pub mod header;
+pub mod jose;
 pub mod keys;
 pub mod keystore;
 pub mod proxy;
@@ -42,6 +46,7 @@ pub use keys::{
     IdentityKey, IdentityPublic, PatientKeys, RootSeed, SegmentKey, SegmentMap, SegmentPublic,
 };
 pub use keystore::Keystore;
+pub use passcode::PasscodeHash;
 pub use proxy::{Answer, KeySplit, ProxyShare, ReaderHalf, ShareKeys};
 pub use vault::VaultKey;
 
