@@ -70,6 +70,12 @@ pub enum Error {
     /// The journal of an import could not be written.
     #[error("the journal of the import could not be written")]
     Journal(#[source] std::io::Error),
+    /// A SMART Health Card is refused.
+    #[error(transparent)]
+    Card(#[from] crate::health_card::CardError),
+    /// A SMART Health Link is refused, or what it names could not be read.
+    #[error(transparent)]
+    Link(#[from] crate::health_link::LinkError),
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(&'static str),
@@ -92,6 +98,8 @@ impl Error {
             Self::ConsentNotLive(_) | Self::NoSegment(_) | Self::CosignersMissing(_) => {
                 ErrorKind::Denied
             }
+            Self::Card(error) => error.kind(),
+            Self::Link(error) => error.kind(),
             Self::Journal(_) => ErrorKind::Unavailable,
             Self::Envelope(_) => ErrorKind::Integrity,
             Self::Invalid(_) | Self::NotCompliant(_) => ErrorKind::Invalid,

@@ -103,6 +103,8 @@ mod cosign;
 mod error;
 mod galen;
 mod grantee;
+pub mod health_card;
+pub mod health_link;
 mod import;
 mod journal;
 mod organization;
