@@ -302,6 +302,12 @@ pub struct ManifestFile {
     pub location: Option<String>,
 }
 
+/// Who opens a direct link, from the query of its address.
+pub fn recipient_in(query: &str) -> Option<String> {
+    let url = Url::parse(&format!("http://localhost/?{query}")).ok()?;
+    url.query_pairs().find(|(name, _)| name == "recipient").map(|(_, value)| value.into_owned())
+}
+
 /// Whether an address keeps what goes there from who listens: `https`, or this machine.
 pub fn is_safe(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };

@@ -1,9 +1,10 @@
-//! Small services around a ledger. Each is a library here and a command of `galen`.
+//! Small services. Each is a library here and a command of `galen`.
 //!
 //! | service | what it does |
 //! |---|---|
 //! | [`relay`] | submits signed messages and pays the gas, within limits |
 //! | [`fhir_server`] | speaks with other people's FHIR servers |
+//! | [`share`] | serves SMART Health Links from a folder |
 //!
 //! [`http`] is the server that they share.
 
@@ -11,5 +12,6 @@ mod error;
 pub mod fhir_server;
 pub mod http;
 pub mod relay;
+pub mod share;
 
 pub use error::RelayError;

@@ -154,7 +154,7 @@ fn small(text: &str) -> Option<usize> {
 /// Two digits for each character: its ASCII code less 45.
 fn characters(digits: &str) -> Result<String, CardError> {
     let wrong = || CardError::Source("the digits of a QR code do not stand for a card");
-    if digits.is_empty() || digits.len() % 2 != 0 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return Err(wrong());
     }
     let character = |pair: &[u8]| {

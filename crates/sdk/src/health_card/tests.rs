@@ -88,7 +88,8 @@ fn cards_that_hold_bring_their_bundle_byte_for_byte() {
 /// One row each: what is changed, when it is looked at, and the word of the error.
 #[test]
 fn cards_that_do_not_hold_say_why() {
-    let rows: &[(&[(&str, &str)], u64, &str)] = &[
+    type Row<'a> = (&'a [(&'a str, &'a str)], u64, &'a str);
+    let rows: &[Row<'_>] = &[
         (&[], 1_699_999_900, "does not hold before 1700000000"),
         (&[], 1_900_000_000, "ended at 1900000000"),
         (&[("https://issuer.example/cards", "http://issuer.example/cards")], NOW, "https"),
@@ -233,7 +234,7 @@ fn cards_are_found_in_files_and_codes() {
         &[&parts[1], &parts[0]],
         &[&joined],
     ] {
-        assert_eq!(found(inputs).unwrap(), [token.clone()]);
+        assert_eq!(found(inputs).unwrap(), std::slice::from_ref(&token));
         assert!(is_card_input(inputs[0].as_bytes()) || inputs[0].contains("Parameters"));
     }
     assert_eq!(found(&[&token, &file]).unwrap().len(), 2);
