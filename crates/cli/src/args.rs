@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod card;
 mod chart;
 mod config;
 mod consent;
@@ -18,6 +19,7 @@ mod network;
 mod record;
 mod relay;
 mod request;
+mod share;
 mod shell;
 mod wallet;
 
@@ -28,6 +30,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     access::{AccessArgs, AccessCommand, AccessLogArgs},
     audit::AuditArgs,
+    card::{CardFilesArgs, IssuerArgs},
     chart::ChartArgs,
     config::ConfigCommand,
     consent::{ConsentCommand, ConsentGrantArgs, ConsentRevokeArgs},
@@ -49,6 +52,10 @@ pub(crate) use self::{
     },
     relay::RelayArgs,
     request::{RequestCommand, RequestGrantArgs, RequestRefuseArgs, RequestSendArgs},
+    share::{
+        ShareArgs, ShareCommand, ShareListArgs, ShareNewArgs, ShareOpenArgs, ShareServeArgs,
+        ShareStopArgs,
+    },
     shell::{CompletionsArgs, ManArgs},
     wallet::{BackupArgs, ImportWalletArgs, RestoreArgs, RotateArgs, WalletCommand},
 };
@@ -176,6 +183,7 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     Chart(ChartArgs),
     Relay(RelayArgs),
+    Share(ShareArgs),
     /// Print completions for a shell.
     Completions(CompletionsArgs),
     /// Write man pages into a directory.

@@ -6,30 +6,22 @@
 
 use std::{
     fmt,
-    io::{self, Cursor, Read},
+    io::{self, Read},
     path::Path,
     str::FromStr,
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use data_encoding::BASE32_NOPAD;
-use qrcode::{EcLevel, QrCode};
 
-use crate::{error::CliError, home};
+use crate::{
+    error::CliError,
+    home,
+    qr::{self, Correction, Qr},
+};
 
 /// Longest thing that is read, in bytes of its file: a PNG of a photograph.
 const MAX_INPUT_LEN: u64 = 32 << 20;
-
-/// Most pixels of a picture.
-const MAX_PIXELS: usize = 64 << 20;
-
-/// Dots of one module of a QR code in a PNG.
-const MODULE_DOTS: usize = 8;
-
-/// Modules of light around a QR code (ISO/IEC 18004, section 6.3.8).
-const QUIET_MODULES: usize = 4;
-
-const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// What a line holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,55 +140,14 @@ impl Code {
         ))
     }
 
-    /// The line as a QR code for a terminal: half blocks, light on dark as terminals are.
+    /// The line as a QR code for a terminal.
     pub(crate) fn to_terminal(&self) -> Result<String, CliError> {
-        let (modules, width) = self.modules()?;
-        let side = width + 2 * QUIET_MODULES;
-        let light = |x: usize, y: usize| {
-            let inside = |at: usize| at.checked_sub(QUIET_MODULES).filter(|at| *at < width);
-            match (inside(x), inside(y)) {
-                (Some(x), Some(y)) => !modules[y * width + x],
-                _ => y < side,
-            }
-        };
-        let mut text = String::new();
-        for y in (0..side).step_by(2) {
-            for x in 0..side {
-                text.push(match (light(x, y), light(x, y + 1)) {
-                    (true, true) => '█',
-                    (true, false) => '▀',
-                    (false, true) => '▄',
-                    (false, false) => ' ',
-                });
-            }
-            text.push('\n');
-        }
-        Ok(text)
+        Ok(self.qr()?.to_terminal())
     }
 
     /// The line as a QR code in a PNG.
     pub(crate) fn to_png(&self) -> Result<Vec<u8>, CliError> {
-        let (modules, width) = self.modules()?;
-        let side = (width + 2 * QUIET_MODULES) * MODULE_DOTS;
-        let mut dots = vec![0xff_u8; side * side];
-        for (at, _) in modules.iter().enumerate().filter(|(_, dark)| **dark) {
-            let x = (at % width + QUIET_MODULES) * MODULE_DOTS;
-            let y = (at / width + QUIET_MODULES) * MODULE_DOTS;
-            for row in y..y + MODULE_DOTS {
-                dots[row * side + x..][..MODULE_DOTS].fill(0);
-            }
-        }
-        let side = u32::try_from(side).expect("at most 185 modules of 8 dots");
-        let mut png = Vec::new();
-        let mut encoder = png::Encoder::new(&mut png, side, side);
-        encoder.set_color(png::ColorType::Grayscale);
-        encoder.set_depth(png::BitDepth::Eight);
-        let written = encoder.write_header().and_then(|mut writer| {
-            writer.write_image_data(&dots)?;
-            writer.finish()
-        });
-        written.map_err(io::Error::other)?;
-        Ok(png)
+        self.qr()?.to_png()
     }
 
     /// The line as a QR code holds it.
@@ -205,24 +156,14 @@ impl Code {
         format!("GALEN:{kind}:{}", BASE32_NOPAD.encode(&self.bytes))
     }
 
-    /// Dark modules, row by row, and the width.
-    fn modules(&self) -> Result<(Vec<bool>, usize), CliError> {
-        let made = QrCode::with_error_correction_level(self.to_capitals(), EcLevel::L);
-        let code = made.map_err(|_| {
+    fn qr(&self) -> Result<Qr, CliError> {
+        Qr::new(&self.to_capitals(), Correction::Low).ok_or_else(|| {
+            let (kind, len) = (self.kind, self.bytes.len());
             CliError::invalid(
-                format!(
-                    "this {} of {} bytes is too long for a QR code",
-                    self.kind,
-                    self.bytes.len()
-                ),
+                format!("this {kind} of {len} bytes is too long for a QR code"),
                 "hand it over as text or as a file: --out FILE",
             )
-        })?;
-        let width = code.width();
-        Ok((
-            code.into_colors().into_iter().map(|color| color == qrcode::Color::Dark).collect(),
-            width,
-        ))
+        })
     }
 }
 
@@ -261,9 +202,14 @@ fn source_text(source: &str) -> Result<String, CliError> {
     if source.starts_with("galen:") || source.starts_with("GALEN:") {
         return Ok(source.to_owned());
     }
+    file_text(source)
+}
+
+/// What a file, a picture of a QR code or standard input (`-`) holds as text.
+pub(crate) fn file_text(source: &str) -> Result<String, CliError> {
     let bytes = read_source(source)?;
-    if bytes.starts_with(PNG_MAGIC) {
-        return read_png(&bytes);
+    if qr::is_png(&bytes) {
+        return qr::read_png(&bytes);
     }
     Ok(String::from_utf8(bytes).unwrap_or_default())
 }
@@ -283,41 +229,11 @@ fn read_source(source: &str) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
-/// The text of the QR code in a picture.
-fn read_png(bytes: &[u8]) -> Result<String, CliError> {
-    let help = "take the picture again, straight and sharp; or hand over the text";
-    let wrong = |why: &str| CliError::invalid(format!("no QR code could be read: {why}"), help);
-    let mut decoder =
-        png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: 4 * MAX_PIXELS });
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(|_| wrong("not a PNG"))?;
-    let len = reader.output_buffer_size().filter(|len| *len <= 4 * MAX_PIXELS);
-    let mut dots = vec![0; len.ok_or_else(|| wrong("the picture is too large"))?];
-    let frame = reader.next_frame(&mut dots).map_err(|_| wrong("the PNG is damaged"))?;
-    let (width, height) = (frame.width as usize, frame.height as usize);
-    let samples = frame.color_type.samples();
-    let gray = |x: usize, y: usize| {
-        let dot = &dots[(y * width + x) * samples..][..samples];
-        match *dot {
-            [gray] | [gray, _] => gray,
-            [red, green, blue] | [red, green, blue, _] => {
-                let sum = 299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue);
-                u8::try_from(sum / 1_000).unwrap_or(u8::MAX)
-            }
-            _ => u8::MAX,
-        }
-    };
-    let mut picture = rqrr::PreparedImage::prepare_from_greyscale(width, height, gray);
-    let grids = picture.detect_grids();
-    let [grid] = grids.as_slice() else {
-        return Err(wrong(if grids.is_empty() { "there is none" } else { "there are several" }));
-    };
-    Ok(grid.decode().map_err(|_| wrong("it is damaged"))?.1)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+    use qrcode::{EcLevel, QrCode};
 
     use super::*;
 

@@ -19,6 +19,7 @@ mod network;
 mod record;
 mod relay;
 mod request;
+mod share;
 mod shell;
 mod shown;
 mod sign;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Fhir(command) => fhir::run(command, &cli.globals, ui),
         Command::Relay(args) => relay::run(args, &cli.globals, ui),
         Command::Chart(args) => block_on(chart::run(args, &cli.globals, ui)),
+        Command::Share(args) => share::run(args, &cli.globals, ui),
         Command::Content(command) => block_on(async {
             tell_of_interruption(ui);
             content::run(command, &cli.globals, ui).await

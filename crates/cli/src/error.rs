@@ -83,6 +83,15 @@ pub(crate) enum CliError {
     /// What was asked does not fit what there is.
     #[error(transparent)]
     Asked(#[from] crate::asked::AskError),
+    /// A SMART Health Card is refused.
+    #[error("cannot take the card")]
+    Card(#[from] galen_sdk::health_card::CardError),
+    /// A SMART Health Link is refused, or could not be read.
+    #[error("cannot open the link")]
+    Link(#[from] galen_sdk::health_link::LinkError),
+    /// The folder of links could not be used.
+    #[error("cannot share")]
+    Share(#[from] galen_services::share::ShareError),
     /// The embedded chain failed.
     #[error("the embedded chain failed")]
     Devchain(#[from] galen_devchain::Error),
@@ -136,6 +145,9 @@ impl CliError {
             Self::Storage { source, .. } => source.kind(),
             Self::Sdk { source, .. } => source.kind(),
             Self::Asked(error) => error.kind(),
+            Self::Card(error) => error.kind(),
+            Self::Link(error) => error.kind(),
+            Self::Share(error) => error.kind(),
             Self::Devchain(_) | Self::Output(_) => ErrorKind::Unavailable,
             Self::Demo(_) => ErrorKind::Internal,
         }
@@ -153,6 +165,13 @@ impl CliError {
             Self::Exists { .. } => "choose another name, or move the file away",
             Self::Told { help, .. } => help,
             Self::Asked(error) => error.help(),
+            Self::Card(error) | Self::Sdk { source: galen_sdk::Error::Card(error), .. } => {
+                error.help()
+            }
+            Self::Link(error) | Self::Sdk { source: galen_sdk::Error::Link(error), .. } => {
+                error.help()
+            }
+            Self::Share(error) => error.help(),
             Self::Directory { .. } => "choose another directory, or check its permissions",
             Self::NotEmpty { .. } => "choose an empty directory, or one that does not exist",
             Self::Refused { .. } => {

@@ -166,6 +166,11 @@ impl ProfileDir {
         self.0.join("content")
     }
 
+    /// Links for people without Galen, which this profile serves.
+    pub(crate) fn shares(&self) -> PathBuf {
+        self.0.join("share")
+    }
+
     /// Journals of imports that can be resumed.
     pub(crate) fn imports(&self) -> PathBuf {
         self.0.join("imports")

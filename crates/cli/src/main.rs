@@ -17,6 +17,7 @@ mod outfile;
 mod owners;
 mod places;
 mod profile;
+mod qr;
 mod session;
 mod settings;
 mod signers;

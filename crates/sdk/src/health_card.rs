@@ -6,6 +6,7 @@
 //!
 //! Source: HL7 SMART Health Cards and Links, "SMART Health Cards"; `docs/protocol.md` says what is judged otherwise.
 
+mod fetch;
 mod keys;
 mod source;
 
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
 pub use self::{
+    fetch::fetch_issuer_keys,
     keys::{IssuerKeys, MAX_ISSUER_FILE_LEN},
     source::{MAX_CARD_INPUT_LEN, MAX_CARDS, is_card_input, read_cards},
 };
@@ -68,6 +70,12 @@ pub enum CardError {
     /// The issuer's revocation list is missing or not what it must be.
     #[error("the issuer's revocation list is not usable: {0}")]
     Revocations(&'static str),
+    /// The issuer's address is none that keys are fetched from.
+    #[error("keys are fetched from an https address without a slash at its end")]
+    Address,
+    /// The issuer's keys could not be fetched.
+    #[error("the issuer's keys could not be fetched")]
+    Network(#[source] reqwest::Error),
     /// The bundle is not acceptable FHIR.
     #[error("the card's bundle is not acceptable FHIR")]
     Bundle(#[from] FhirError),
@@ -78,9 +86,12 @@ impl CardError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Jose(error) => error.kind(),
-            Self::Source(_) | Self::Claims(_) | Self::Keys(_) | Self::Revocations(_) => {
-                ErrorKind::Invalid
-            }
+            Self::Source(_)
+            | Self::Claims(_)
+            | Self::Keys(_)
+            | Self::Revocations(_)
+            | Self::Address => ErrorKind::Invalid,
+            Self::Network(_) => ErrorKind::Unavailable,
             Self::OtherIssuer => ErrorKind::Integrity,
             Self::NoKey => ErrorKind::NotFound,
             Self::NotYet(_) | Self::Expired(_) | Self::Revoked => ErrorKind::Denied,
@@ -100,6 +111,10 @@ impl CardError {
             Self::Jose(_) | Self::Claims(_) | Self::Bundle(_) => "ask the issuer for a new card",
             Self::OtherIssuer => {
                 "give the keys of the issuer that the card names: --issuer-keys and --issuer"
+            }
+            Self::Address => "give the issuer as its cards name it",
+            Self::Network(_) => {
+                "check the address of the issuer, or give its keys with --issuer-keys"
             }
             Self::Keys(_) => "give the issuer's .well-known/jwks.json as it is published",
             Self::NoKey => {
@@ -260,16 +275,20 @@ pub fn verify_card(
 fn claims(payload: &Plaintext) -> Result<Claims<'_>, CardError> {
     let claims: Claims<'_> = serde_json::from_slice(payload.expose())
         .map_err(|_| CardError::Claims("its payload has another shape"))?;
-    let place = claims.iss.strip_prefix("https://").unwrap_or_default();
-    let plain =
-        place.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}@?#".contains(&byte));
-    if place.is_empty() || place.starts_with('/') || !plain {
+    if !is_issuer(&claims.iss) {
         return Err(CardError::Claims("its issuer is not a URL with https"));
     }
-    if place.ends_with('/') {
+    if claims.iss.ends_with('/') {
         return Err(CardError::Claims("its issuer ends in a slash"));
     }
     Ok(claims)
+}
+
+/// Whether a text is an `https` address without query, fragment or user.
+fn is_issuer(text: &str) -> bool {
+    let place = text.strip_prefix("https://").unwrap_or_default();
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}@?#".contains(&byte);
+    !place.is_empty() && !place.starts_with('/') && place.bytes().all(plain)
 }
 
 /// Whole seconds of a time in seconds, which may have a fraction.

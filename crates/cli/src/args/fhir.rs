@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::card::CardFilesArgs;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum FhirCommand {
     /// Say of each file whether it is accepted, as which records in which segments, or why not.
@@ -28,6 +30,7 @@ pub(crate) enum FhirCommand {
     Export(ExportArgs),
     Pull(PullArgs),
     Push(PushArgs),
+    Card(CardFilesArgs),
 }
 
 /// What can be written of a chart.

@@ -1,5 +1,6 @@
 //! `galen fhir`: looks at documents, writes what a chart says of itself, speaks with FHIR servers.
 
+mod card;
 mod export;
 mod pull;
 mod push;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: &FhirCommand, globals: &Globals, ui: &Ui) -> Result<E
         }
         FhirCommand::Pull(args) => block_on(pull::run(args, globals, ui)),
         FhirCommand::Push(args) => block_on(push::run(args, globals, ui)),
+        FhirCommand::Card(args) => block_on(card::run(args, globals, ui)),
         FhirCommand::Export(args) => block_on(async {
             let session = Session::open(globals, ui).await?;
             let done = export::run(args, &session, ui).await;

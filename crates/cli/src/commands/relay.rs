@@ -135,7 +135,7 @@ async fn open(
 }
 
 /// The time as RFC 3339 writes it.
-fn now() -> String {
+pub(super) fn now() -> String {
     rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 

@@ -1,0 +1,333 @@
+//! Sharing with people who do not have Galen, through the program.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+#[allow(dead_code, reason = "shared with the tests that need all of it")]
+#[path = "people/world.rs"]
+mod world;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use galen_sdk::health_link::HealthLink;
+use serde_json::Value;
+use tempfile::TempDir;
+use world::{World, at, mode};
+
+const PASSCODE: &str = "Qz7-canary-passcode";
+
+/// Somebody with a folder.
+struct Sharer {
+    home: TempDir,
+}
+
+impl Sharer {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let code = home.path().join("code");
+        fs::write(&code, format!("{PASSCODE}\n")).unwrap();
+        fs::set_permissions(&code, PermissionsExt::from_mode(0o600)).unwrap();
+        Self { home }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.home.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_galen"));
+        command.args(args).arg("--home").arg(self.home.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.run(&[args, &["--json", "--yes"]].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}");
+        assert!(!said.contains(PASSCODE), "{said}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The profile's server, and where it answers.
+    fn serve(&self, listen: &str) -> (Server, String) {
+        let mut child = self
+            .command(&["share", "serve", "--listen", listen, "--json", "--quiet"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        (Server(child), ready["url"].as_str().unwrap().to_owned())
+    }
+}
+
+/// Ends as a power failure would end it.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn fixture(name: &str) -> String {
+    format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The status of a request for a manifest, if there is an answer.
+fn ask(url: &str, passcode: &str) -> Option<u16> {
+    let (host, path) = url.strip_prefix("http://")?.split_once('/')?;
+    let mut stream = TcpStream::connect(host).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    let body = format!(r#"{{"recipient":"somebody","passcode":"{passcode}"}}"#);
+    let len = body.len();
+    write!(stream, "POST /{path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n{body}").ok()?;
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+#[test]
+fn files_for_any_host_are_ciphertext_and_the_link_opens_them() {
+    let sharer = Sharer::new();
+    let document = fs::read(fixture("../../tests/fixtures/patient.json")).unwrap();
+    let (png, svg, kept) = (sharer.path("a.png"), sharer.path("a.svg"), sharer.path("link"));
+    let shared = sharer.json(&[
+        "share",
+        "--file",
+        &fixture("../../tests/fixtures/patient.json"),
+        "--label",
+        "Summary",
+        "--viewer",
+        "https://viewer.example/",
+        "--base-url",
+        "https://files.example/me/",
+        "--out",
+        &sharer.path("up"),
+        "--png",
+        &png,
+        "--svg",
+        &svg,
+        "--link-out",
+        &kept,
+    ]);
+    let link = HealthLink::parse(at(&shared, "/link")).unwrap();
+    assert!(link.direct && !link.passcode && link.expires.is_some());
+    assert_eq!((link.label.as_deref(), link.url.as_str()), (Some("Summary"), at(&shared, "/url")));
+    let file = Path::new(at(&shared, "/file"));
+    assert_eq!(
+        link.url,
+        format!("https://files.example/me/{}", file.file_name().unwrap().to_str().unwrap())
+    );
+    let jwe = fs::read_to_string(file).unwrap();
+    assert_eq!(link.key.open(&jwe, 64 << 20).unwrap().plaintext.expose(), document);
+    for path in [Path::new(&png), Path::new(&svg), Path::new(&kept), file] {
+        assert_eq!(mode(path), 0o600, "{}", path.display());
+    }
+    assert_eq!(fs::read_to_string(&kept).unwrap().trim(), at(&shared, "/link"));
+    // A person is warned and asked, and without one nothing is shared.
+    let output = sharer.run(&[
+        "share",
+        "--file",
+        &fixture("../../tests/fixtures/patient.json"),
+        "--base-url",
+        "https://e.org",
+        "--out",
+        &sharer.path("no"),
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(8));
+    assert!(
+        said.contains("NOT logged on chain") && said.contains("cannot be taken back"),
+        "{said}"
+    );
+    assert!(!Path::new(&sharer.path("no")).exists());
+}
+
+#[test]
+fn links_are_served_opened_listed_and_stopped() {
+    let sharer = Sharer::new();
+    let (server, base) = sharer.serve("127.0.0.1:0");
+    let patient = fixture("../../tests/fixtures/patient.json");
+    let link = sharer.path("link.png");
+    let shared = sharer.json(&[
+        "share",
+        "--file",
+        &patient,
+        "--base-url",
+        &base,
+        "--passcode-file",
+        &sharer.path("code"),
+        "--png",
+        &link,
+    ]);
+    let open = |out: &str, code: Option<&str>| {
+        let out = sharer.path(out);
+        let mut args =
+            vec!["share", "open", &link, "--out", &out, "--recipient", "Dr. \u{1b}[2JWho"];
+        args.extend(code.iter().flat_map(|code| ["--passcode-file", code]));
+        sharer.run(&args)
+    };
+    assert_eq!(open("none", None).status.code(), Some(4));
+    assert!(open("got", Some(&sharer.path("code"))).status.success());
+    assert_eq!(fs::read(sharer.path("got/1.json")).unwrap(), fs::read(&patient).unwrap());
+    let wrong = sharer.path("wrong");
+    fs::write(&wrong, "1234").unwrap();
+    fs::set_permissions(&wrong, PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(open("none", Some(&wrong)).status.code(), Some(4));
+    // A card comes out as a card.
+    let card = fixture("tests/cmd/input/anna.smart-health-card");
+    let second = sharer.json(&["share", "--file", &card, "--base-url", &base, "--once"]);
+    let received =
+        sharer.json(&["share", "open", at(&second, "/link"), "--out", &sharer.path("card")]);
+    assert_eq!(at(&received, "/files/0/kind"), "card");
+    let again =
+        sharer.run(&["share", "open", at(&second, "/link"), "--out", &sharer.path("again")]);
+    assert_eq!(again.status.code(), Some(3));
+    let id = at(&shared, "/id");
+    let listed = sharer.json(&["share", "list", id]);
+    assert_eq!(listed["links"][0]["opened"], 1);
+    assert_eq!(listed["links"][0]["remaining"], 9);
+    assert!(!listed.to_string().contains('\u{1b}') && listed.to_string().contains("Who"));
+    let states = sharer.json(&["share", "list"]);
+    assert_eq!(states["links"].as_array().unwrap().len(), 2);
+    // While it is served, by another process; and whoever asks then gets nothing.
+    assert_eq!(at(&sharer.json(&["share", "stop", id]), "/links/0/state"), "stopped");
+    assert_eq!(open("late", Some(&sharer.path("code"))).status.code(), Some(3));
+    // One server for each folder.
+    assert_eq!(sharer.run(&["share", "serve", "--listen", "127.0.0.1:0"]).status.code(), Some(6));
+    drop(server);
+}
+
+/// Killed at random moments while readers guess: every answered guess is counted, and a killed one costs a try.
+#[test]
+fn guesses_are_counted_though_the_server_is_killed() {
+    const ATTEMPTS: u64 = 60;
+    let sharer = Sharer::new();
+    let (server, base) = sharer.serve("127.0.0.1:0");
+    let shared = sharer.json(&[
+        "share",
+        "--file",
+        &fixture("../../tests/fixtures/patient.json"),
+        "--base-url",
+        &base,
+        "--passcode-file",
+        &sharer.path("code"),
+        "--attempts",
+        &ATTEMPTS.to_string(),
+    ]);
+    let (url, listen) =
+        (at(&shared, "/url").to_owned(), base.strip_prefix("http://").unwrap().to_owned());
+    let answered = AtomicU64::new(0);
+    let mut running = Some(server);
+    for round in 0..12_u64 {
+        let server = running.take().unwrap_or_else(|| sharer.serve(&listen).0);
+        std::thread::scope(|scope| {
+            for guess in 0..4 {
+                let (url, answered) = (&url, &answered);
+                scope.spawn(move || {
+                    if ask(url, &format!("{round}-{guess}")) == Some(401) {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(15 + 90 * (round % 5)));
+            drop(server);
+        });
+    }
+    let state = sharer.json(&["share", "list", at(&shared, "/id")]);
+    let counted = ATTEMPTS - state["links"][0]["remaining"].as_u64().unwrap();
+    let answered = answered.into_inner();
+    assert!(counted >= answered, "{answered} answered, {counted} counted");
+    assert!(counted > 0 && counted <= 48, "{counted}");
+    // Until the end, and then not even the right one.
+    let (_server, _) = sharer.serve(&listen);
+    let left = ATTEMPTS - counted;
+    for _ in 0..left {
+        assert_eq!(ask(&url, "wrong"), Some(401));
+    }
+    assert_eq!(ask(&url, "wrong"), Some(404));
+    assert_eq!(ask(&url, PASSCODE), Some(404));
+}
+
+/// A patient's own records, over a real chain and store: what comes out is what `galen record get` gives, and the
+/// chain's log of reads has nothing of it.
+#[test]
+fn records_of_a_chart_are_shared_byte_for_byte() {
+    let world = World::start();
+    let hospital = world.person("hospital", "organization", None);
+    let founded = world.found(&[hospital.id]);
+    let (ledger, block) = (format!("{:#x}", founded.0), founded.1.to_string());
+    hospital.ok(&[
+        "network",
+        "add",
+        "test",
+        "--ledger",
+        &ledger,
+        "--deployed-in",
+        &block,
+        "--finality",
+        "instant",
+    ]);
+    hospital.ok(&["init", "--network", "test"]);
+    let card = world.path("hospital.card");
+    hospital.ok(&["contact", "card", "--out", &card]);
+    let patient = world.person("patient", "patient", Some(&card));
+    patient.ok(&["init", "--from", &card, "--as", "hospital"]);
+    let introduction = world.path("introduction");
+    patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
+    let patient_card = world.path("patient.card");
+    patient.ok(&["contact", "card", "--out", &patient_card]);
+    hospital.ok(&["contact", "add", &patient_card, "--as", "anna"]);
+    hospital.ok(&["contact", "add", &introduction]);
+    let condition = |text: &str| {
+        format!(
+            r#"{{ "resourceType":"Condition","code":{{"text":"{text}"}},"subject":{{"display":"somebody"}} }}"#
+        )
+    };
+    for text in ["Zyxtonorine A", "Zyxtonorine B"] {
+        let file = world.write("condition.json", &condition(text));
+        hospital.ok(&["record", "propose", "--to", "anna", &file]);
+    }
+    patient.ok(&["record", "accept", "--all"]);
+    let records = patient.json(&["record", "list"]);
+    let ids: Vec<String> =
+        (0..2).map(|index| at(&records, &format!("/records/{index}/id")).to_owned()).collect();
+    let up = world.path("up");
+    let shared = patient.json(&[
+        "share",
+        &ids[0],
+        &ids[1],
+        "--base-url",
+        "https://files.example/me",
+        "--out",
+        &up,
+        "--yes",
+    ]);
+    assert_eq!(shared["resources"], 2);
+    let link = HealthLink::parse(at(&shared, "/link")).unwrap();
+    let jwe = fs::read_to_string(at(&shared, "/file")).unwrap();
+    let bundle = link.key.open(&jwe, 1 << 20).unwrap();
+    let text = String::from_utf8(bundle.plaintext.expose().to_vec()).unwrap();
+    assert!(
+        text.contains(&condition("Zyxtonorine A")) && text.contains(&condition("Zyxtonorine B")),
+        "{text}"
+    );
+    let audit = patient.json(&["audit"]);
+    assert_eq!(audit["accesses"], 0, "{audit}");
+    assert!(!jwe.contains("Zyxtonorine"));
+}
