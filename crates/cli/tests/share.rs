@@ -1,6 +1,7 @@
 //! Sharing with people who do not have Galen, through the program.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::print_stderr, reason = "a skipped test must say so")]
 
 #[allow(dead_code, reason = "shared with the tests that need all of it")]
 #[path = "people/world.rs"]
@@ -17,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use galen_sdk::health_link::HealthLink;
+use galen_sdk::{
+    health_card::{IssuerKeys, read_cards, verify_card},
+    health_link::HealthLink,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use world::{World, at, mode};
@@ -262,6 +266,87 @@ fn guesses_are_counted_though_the_server_is_killed() {
     }
     assert_eq!(ask(&url, "wrong"), Some(404));
     assert_eq!(ask(&url, PASSCODE), Some(404));
+}
+
+/// Python with jwcrypto, which `scripts/tools` installs and `GALEN_PYTHON` names.
+fn python(script: &str) -> Option<Command> {
+    let Some(python) = std::env::var_os("GALEN_PYTHON") else {
+        eprintln!("skipped: GALEN_PYTHON names no Python");
+        return None;
+    };
+    let mut command = Command::new(python);
+    command.arg(fixture(&format!("../../tests/oracles/python/{script}"))).stdin(Stdio::null());
+    Some(command)
+}
+
+/// Another program reads our links as a viewer does, with a passcode, by manifest and by location; ours reads its.
+#[test]
+fn other_viewers_and_we_read_each_others_links() {
+    let Some(mut viewer) = python("shl.py") else { return };
+    let sharer = Sharer::new();
+    let (_server, base) = sharer.serve("127.0.0.1:0");
+    let patient = fixture("../../tests/fixtures/patient.json");
+    let code = sharer.path("code");
+    for (name, more) in
+        [("plain", &[][..]), ("coded", &["--passcode-file", &code][..]), ("once", &["--once"][..])]
+    {
+        let link = sharer.path(name);
+        let make = ["share", "--file", &patient, "--base-url", &base, "--link-out", &link];
+        sharer.json(&[&make[..], more].concat());
+        viewer = python("shl.py").unwrap();
+        let output = viewer.args(["open", &link, &code]).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        let files: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(files[0]["contentType"], "application/fhir+json", "{name}");
+        assert_eq!(at(&files, "/0/text"), fs::read_to_string(&patient).unwrap(), "{name}");
+    }
+    let wrong = sharer.home.path().join("wrong");
+    fs::write(&wrong, "0000").unwrap();
+    let output = python("shl.py")
+        .unwrap()
+        .args(["open", &sharer.path("coded")])
+        .arg(wrong)
+        .output()
+        .unwrap();
+    let refused: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (at(&refused, "/body"), &refused["status"]),
+        (r#"{"remainingAttempts":9}"#, &Value::from(401))
+    );
+    // The other way round: their host, their compression, our reader.
+    let theirs = sharer.home.path().join("theirs");
+    fs::create_dir(&theirs).unwrap();
+    fs::copy(&patient, theirs.join("document.json")).unwrap();
+    let mut host =
+        python("shl.py").unwrap().arg("host").arg(&theirs).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let host = Server(host);
+    let made: Value = serde_json::from_str(&line).unwrap();
+    let link = sharer.path("their-link");
+    fs::write(&link, at(&made, "/link")).unwrap();
+    let received = sharer.json(&["share", "open", &link, "--out", &sharer.path("received")]);
+    assert_eq!((at(&received, "/files/0/kind"), at(&received, "/label")), ("fhir", "Ein Befund"));
+    assert_eq!(fs::read_to_string(sharer.path("received/1.json")).unwrap(), at(&made, "/text"));
+    drop(host);
+}
+
+/// Cards that jwcrypto signed, and forgeries of them: it and we agree on every one.
+#[test]
+fn jwcrypto_and_we_agree_on_cards() {
+    const COUNT: usize = 64;
+    let Some(mut maker) = python("shc.py") else { return };
+    let output = maker.args(["make", &COUNT.to_string()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made = String::from_utf8(output.stdout).unwrap();
+    for line in made.lines() {
+        let card: Value = serde_json::from_str(line).unwrap();
+        let keys = IssuerKeys::read(card["keys"].to_string().as_bytes()).unwrap();
+        let held = read_cards(&[at(&card, "/token").as_bytes()])
+            .and_then(|cards| verify_card(&cards[0], &keys, 1_800_000_000));
+        assert_eq!(held.is_ok(), card["good"] == true, "{}: {held:?}", card["why"]);
+    }
+    assert_eq!(made.lines().count(), COUNT);
 }
 
 /// A patient's own records, over a real chain and store: what comes out is what `galen record get` gives, and the

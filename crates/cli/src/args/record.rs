@@ -6,6 +6,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use galen_fhir::Category;
 use galen_types::Purpose;
 
+use super::card::IssuerArgs;
+
 /// Records: an organization proposes them, the patient answers, readers get them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RecordCommand {
@@ -46,6 +48,8 @@ pub(crate) struct ProposeArgs {
     /// Files and folders; `-` is standard input.
     #[arg(value_name = "INPUT", required_unless_present = "attach")]
     pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) issuer: IssuerArgs,
     /// Must sign too before the patient's answer counts. May be given more than once.
     #[arg(long = "cosigner", value_name = "ID")]
     pub(crate) cosigners: Vec<String>,

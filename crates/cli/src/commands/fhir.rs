@@ -20,7 +20,10 @@ use galen_fhir::{
 use galen_types::ErrorKind;
 use serde::Serialize;
 
-pub(crate) use self::written::write_audit;
+pub(crate) use self::{
+    card::{cause, chosen_keys},
+    written::write_audit,
+};
 use crate::{
     args::{FhirCommand, Globals},
     commands::block_on,

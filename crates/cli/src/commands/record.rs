@@ -2,6 +2,7 @@
 
 mod answer;
 mod author;
+mod cards;
 mod cosign;
 mod get;
 mod inbox;

@@ -95,8 +95,20 @@ fn write_bundle(
     }
 }
 
+/// As [`issuer_keys`], where cards need not come in at all.
+pub(crate) async fn chosen_keys(
+    args: &IssuerArgs,
+    timeout: Duration,
+    ui: &Ui,
+) -> Result<Option<IssuerKeys>, CliError> {
+    if args.issuer_keys.is_none() && !args.fetch_keys {
+        return Ok(None);
+    }
+    issuer_keys(args, timeout, ui).await.map(Some)
+}
+
 /// The keys that cards are verified against, as the arguments say.
-pub(crate) async fn issuer_keys(
+async fn issuer_keys(
     args: &IssuerArgs,
     timeout: Duration,
     ui: &Ui,

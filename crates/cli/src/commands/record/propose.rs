@@ -21,7 +21,10 @@ use super::{contact, cosign::encoded, journal::JournalFile, policy, sources::Sou
 use crate::{
     args::ProposeArgs,
     asked::AskError,
-    commands::shown::{Horizon, Moment, Party, cannot, organization},
+    commands::{
+        fhir::chosen_keys,
+        shown::{Horizon, Moment, Party, cannot, organization},
+    },
     error::CliError,
     session::Session,
     site::Site,
@@ -85,7 +88,8 @@ pub(super) async fn run(
     let media_type = args.media_type.as_deref().map(media_type).transpose()?;
     // Looked at before anything is asked of the network.
     let site = session.site()?;
-    let sources = Sources::new(&args.inputs)?;
+    let cards = chosen_keys(&args.issuer, session.settings().timeout.value, ui).await?;
+    let sources = Sources::new(&args.inputs)?.with_cards(cards);
     let contact = contact(session, &organization, patient).await?;
     let mut answer = Answer::new(Party::new(session, patient));
     let attached = args.attach.clone().zip(media_type).zip(args.category);

@@ -8,8 +8,10 @@ use std::{
 };
 
 use galen_fhir::MAX_INPUT_LEN;
+use galen_sdk::health_card::IssuerKeys;
 use galen_types::Plaintext;
 
+use super::cards;
 use crate::{asked::AskError, commands::fhir::read_input, error::CliError};
 
 /// Most files of one import.
@@ -17,6 +19,9 @@ const MAX_FILES: usize = 1_000_000;
 
 /// How deep folders are looked into.
 const MAX_FOLDERS: usize = 32;
+
+/// Files of a folder that are looked into.
+const ENDINGS: [&str; 3] = ["json", "ndjson", "smart-health-card"];
 
 /// One document, or why it could not be read.
 pub(in crate::commands) struct Source {
@@ -31,6 +36,7 @@ pub(in crate::commands) struct Source {
 pub(in crate::commands) struct Sources {
     files: VecDeque<PathBuf>,
     lines: Option<Lines>,
+    cards: Option<IssuerKeys>,
 }
 
 struct Lines {
@@ -56,7 +62,12 @@ impl Sources {
         if files.is_empty() && !inputs.is_empty() {
             return Err(AskError::Nothing("the folder holds no .json and no .ndjson file").into());
         }
-        Ok(Self { files, lines: None })
+        Ok(Self { files, lines: None, cards: None })
+    }
+
+    /// Whose SMART Health Cards are taken among the files.
+    pub(super) fn with_cards(self, cards: Option<IssuerKeys>) -> Self {
+        Self { cards, ..self }
     }
 
     /// How many files there are.
@@ -79,7 +90,8 @@ impl Iterator for Sources {
             let path = self.files.pop_front()?;
             let input = path.display().to_string();
             if !has_ending(&path, "ndjson") {
-                let bytes = read_input(&path).map(Plaintext::new);
+                let opened = |bytes| cards::opened(bytes, self.cards.as_ref());
+                let bytes = read_input(&path).and_then(opened).map(Plaintext::new);
                 return Some(Source { input, line: None, bytes });
             }
             match File::open(&path) {
@@ -140,7 +152,7 @@ fn walk(folder: &Path, depth: usize, files: &mut VecDeque<PathBuf>) -> Result<()
     for (path, kind) in entries {
         if kind.is_dir() {
             walk(&path, depth + 1, files)?;
-        } else if has_ending(&path, "json") || has_ending(&path, "ndjson") {
+        } else if ENDINGS.iter().any(|ending| has_ending(&path, ending)) {
             files.push_back(path);
         }
         if files.len() > MAX_FILES {
