@@ -282,7 +282,9 @@ fn python(script: &str) -> Option<Command> {
 /// Another program reads our links as a viewer does, with a passcode, by manifest and by location; ours reads its.
 #[test]
 fn other_viewers_and_we_read_each_others_links() {
-    let Some(mut viewer) = python("shl.py") else { return };
+    if python("shl.py").is_none() {
+        return;
+    }
     let sharer = Sharer::new();
     let (_server, base) = sharer.serve("127.0.0.1:0");
     let patient = fixture("../../tests/fixtures/patient.json");
@@ -293,8 +295,7 @@ fn other_viewers_and_we_read_each_others_links() {
         let link = sharer.path(name);
         let make = ["share", "--file", &patient, "--base-url", &base, "--link-out", &link];
         sharer.json(&[&make[..], more].concat());
-        viewer = python("shl.py").unwrap();
-        let output = viewer.args(["open", &link, &code]).output().unwrap();
+        let output = python("shl.py").unwrap().args(["open", &link, &code]).output().unwrap();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let files: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(files[0]["contentType"], "application/fhir+json", "{name}");
@@ -411,6 +412,24 @@ fn records_of_a_chart_are_shared_byte_for_byte() {
     assert!(
         text.contains(&condition("Zyxtonorine A")) && text.contains(&condition("Zyxtonorine B")),
         "{text}"
+    );
+    // The whole chart as a summary.
+    let shared = patient.json(&[
+        "share",
+        "--ips",
+        "--base-url",
+        "https://files.example/me",
+        "--out",
+        &up,
+        "--yes",
+    ]);
+    let link = HealthLink::parse(at(&shared, "/link")).unwrap();
+    let jwe = fs::read_to_string(at(&shared, "/file")).unwrap();
+    let summary = link.key.open(&jwe, 1 << 20).unwrap();
+    let summary = String::from_utf8(summary.plaintext.expose().to_vec()).unwrap();
+    assert!(
+        summary.contains("\"document\"") && summary.contains(&condition("Zyxtonorine A")),
+        "{summary}"
     );
     let audit = patient.json(&["audit"]);
     assert_eq!(audit["accesses"], 0, "{audit}");

@@ -35,6 +35,9 @@ pub(crate) struct ShareNewArgs {
     /// Records of the own chart. Several become one Bundle, each resource byte for byte.
     #[arg(value_name = "RECORD")]
     pub(crate) records: Vec<String>,
+    /// The chart as an International Patient Summary: medication, problems, allergies, immunizations.
+    #[arg(long, conflicts_with_all = ["records", "file"])]
+    pub(crate) ips: bool,
     /// A file instead: FHIR in JSON, a presentation of `galen record extract`, or SMART Health Cards.
     #[arg(long, value_name = "FILE", conflicts_with = "records")]
     pub(crate) file: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use galen_crypto::{Opened, PasscodeHash, jose::LinkKey};
-use galen_fhir::Document;
+use galen_fhir::{Document, chart::ExportTerms};
 use galen_sdk::{
     fhir_document,
     health_card::{is_card_input, read_cards},
@@ -150,8 +150,9 @@ fn upload(folder: &Path, base: &str, jwe: &str) -> Result<Kept, CliError> {
 
 /// Checked before anything is encrypted.
 fn base_url(args: &ShareNewArgs) -> Result<String, CliError> {
-    if args.records.is_empty() && args.file.is_none() {
-        let help = "name records (`galen record list`), or a file with --file";
+    if args.records.is_empty() && args.file.is_none() && !args.ips {
+        let help =
+            "name records (`galen record list`), the whole chart with --ips, or a file with --file";
         return Err(CliError::invalid("nothing to share is named", help));
     }
     let base = args.base_url.as_deref().map(|url| url.trim_end_matches('/'));
@@ -181,7 +182,11 @@ async fn content(args: &ShareNewArgs, globals: &Globals, ui: &Ui) -> Result<Cont
         return of_file(path);
     }
     let session = &Session::open(globals, ui).await?;
-    let content = of_records(&args.records, session, ui).await;
+    let content = if args.ips {
+        summary(session, ui).await
+    } else {
+        of_records(&args.records, session, ui).await
+    };
     session.finish().await;
     content
 }
@@ -208,6 +213,31 @@ fn of_file(path: &Path) -> Result<Content, CliError> {
         return Ok(Content { media_type: PRESENTATION, resources: 1, bytes });
     }
     let refused = |source| CliError::Refused { path: path.display().to_string(), source };
+    let resources = Document::read(bytes.expose()).map_err(refused)?.len();
+    Ok(Content { media_type: FHIR_JSON, resources, bytes })
+}
+
+/// The chart as an International Patient Summary. A chart with holes is not shared: nobody would see them.
+async fn summary(session: &Session, ui: &Ui) -> Result<Content, CliError> {
+    let patient = patient(session)?;
+    let failed = |source| CliError::Chain { doing: "read the time of the chain", source };
+    let now = session.galen().time().await.map_err(failed)?;
+    let work = patient.chart_records(&[now]);
+    let mut records = waiting(ui, "open the records of the chart", work).await?;
+    let book = session.book();
+    records.name_authors(|id| book.contact(id).map(|contact| contact.alias.clone()));
+    let read = records.read();
+    let missing = records.missing.len() + read.missing.len();
+    if missing > 0 {
+        return Err(CliError::unavailable(
+            format!("{missing} records are missing from the chart"),
+            "`galen chart` says which and why; share the others by their ids",
+        ));
+    }
+    let chart = read.chart_at(now, &session.site()?.ingredients);
+    let terms = ExportTerms { title: "Patient summary".to_owned(), made: now };
+    let bytes = Plaintext::new(chart.to_ips(&terms));
+    let refused = |source| CliError::Refused { path: "the summary".to_owned(), source };
     let resources = Document::read(bytes.expose()).map_err(refused)?.len();
     Ok(Content { media_type: FHIR_JSON, resources, bytes })
 }
