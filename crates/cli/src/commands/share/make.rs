@@ -222,7 +222,8 @@ async fn summary(session: &Session, ui: &Ui) -> Result<Content, CliError> {
     let patient = patient(session)?;
     let failed = |source| CliError::Chain { doing: "read the time of the chain", source };
     let now = session.galen().time().await.map_err(failed)?;
-    let work = patient.chart_records(&[now]);
+    let times = [now];
+    let work = patient.chart_records(&times);
     let mut records = waiting(ui, "open the records of the chart", work).await?;
     let book = session.book();
     records.name_authors(|id| book.contact(id).map(|contact| contact.alias.clone()));
