@@ -22,14 +22,15 @@ use std::{
 use alloy_primitives::{Address, B256, U256, hex};
 use galen_chain::{Account, CosignPolicy, Ledger, deploy};
 use galen_crypto::{
-    IdentityPublic, MediaType, PatientKeys, RootSeed, SealRequest, SegmentPublic, random_salt,
-    seal_bytes,
+    IdentityPublic, MediaType, Opened, PatientKeys, RootSeed, SealRequest, SegmentPublic,
+    random_salt, seal_bytes,
 };
 use galen_devchain::{Clock, Config, DevChain};
 use galen_fhir::{Category, Document};
 use galen_index::{Proposal, Record};
 use galen_sdk::{
-    Contact, Error, Galen, Grant, GrantRequest, Grantee, Identity, NewRecord, Organization, Patient,
+    Contact, Error, Galen, Grant, GrantRequest, Grantee, Identity, NewRecord, Organization,
+    Patient, fhir_document,
 };
 use galen_storage::{Storage, StorageError};
 use galen_types::{
@@ -182,6 +183,11 @@ fn document(category: Category) -> NewRecord {
     let document = Document::read(&bytes).unwrap();
     let drafts = document.split();
     NewRecord::from(drafts.iter().find(|draft| draft.category() == category).unwrap())
+}
+
+/// The document of a record.
+fn fhir(opened: &Opened) -> &[u8] {
+    fhir_document(opened).unwrap()
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
@@ -415,9 +421,9 @@ async fn readers_fall_back_to_the_newest_content_that_opens() {
     }
     assert_eq!(network.record(id).await.current().contents.len(), 3);
     let expected = document(Category::Vitals).payload;
-    assert_eq!(network.patient.open(id).await.unwrap().payload, expected);
+    assert_eq!(fhir(&network.patient.open(id).await.unwrap()), expected.expose());
     let (read, _) = network.physician.read(&grant, Purpose::Treatment, &[id]).await.unwrap();
-    assert_eq!(read[0].opened.payload, expected);
+    assert_eq!(fhir(&read[0].opened), expected.expose());
     // With the one content that opens changed, nothing is shown at all.
     network.tamper(&first);
     assert_eq!(kind(network.patient.open(id).await), ErrorKind::Integrity);

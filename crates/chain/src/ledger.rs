@@ -288,23 +288,35 @@ impl Ledger {
         signature: &Bytes,
     ) -> Result<(), ChainError> {
         let controller = self.participant(id).await?.controller;
-        let parsed = match signature.len() {
-            64 => Some(Signature::from_erc2098(signature)),
-            65 => Signature::from_raw(signature).ok(),
-            _ => None,
-        };
-        let recovered = parsed
-            .filter(|signature| signature.normalize_s().is_none())
-            .and_then(|signature| signature.recover_address_from_prehash(&digest).ok());
-        if recovered == Some(controller) {
-            return Ok(());
+        let signed = self.has_signed(controller, digest, signature).await;
+        if signed { Ok(()) } else { Err(ChainError::NotSigned(id)) }
+    }
+
+    /// Whether this account signed a digest, as a key or, if it is a contract, as the contract says today by
+    /// ERC-1271. A node that does not answer has not confirmed it.
+    pub async fn has_signed(&self, account: Address, digest: B256, signature: &Bytes) -> bool {
+        if recovers(account, digest, signature) {
+            return true;
         }
         // ERC-1271: bytes4(keccak256("isValidSignature(bytes32,bytes)")).
         const MAGIC: [u8; 4] = [0x16, 0x26, 0xba, 0x7e];
         let input = [&MAGIC, (digest, signature.clone()).abi_encode_params().as_slice()].concat();
-        let request = TransactionRequest::default().to(controller).input(Bytes::from(input).into());
+        let request = TransactionRequest::default().to(account).input(Bytes::from(input).into());
         let answer = self.contract.provider().call(request).await.unwrap_or_default();
-        let expected = [MAGIC.as_slice(), &[0; 28]].concat();
-        if answer == expected { Ok(()) } else { Err(ChainError::NotSigned(id)) }
+        answer == [MAGIC.as_slice(), &[0; 28]].concat()
     }
+}
+
+/// Whether a digest was signed by the key of an account: 65 bytes, or 64 in the form of ERC-2098, with a low s.
+/// Asks no chain, so that a contract has never signed.
+pub fn recovers(account: Address, digest: B256, signature: &[u8]) -> bool {
+    let parsed = match signature.len() {
+        64 => Some(Signature::from_erc2098(signature)),
+        65 => Signature::from_raw(signature).ok(),
+        _ => None,
+    };
+    let recovered = parsed
+        .filter(|signature| signature.normalize_s().is_none())
+        .and_then(|signature| signature.recover_address_from_prehash(&digest).ok());
+    recovered == Some(account)
 }

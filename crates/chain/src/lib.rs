@@ -42,7 +42,7 @@ pub use event::{
 pub use finality::Finality;
 pub use ledger::{
     ChartSlot, ConsentSlot, CosignPolicy, Ledger, Masks, Participant, SignedProposal, Standing,
-    TreeChange,
+    TreeChange, recovers,
 };
 pub use payer::{Fees, Payer, Pending, Resumed, Sent, Submitted, Waiting};
 pub use queue::Queue;

@@ -21,6 +21,7 @@ mod relay;
 mod request;
 mod share;
 mod shell;
+mod verify;
 mod wallet;
 
 use std::{path::PathBuf, time::Duration};
@@ -47,8 +48,9 @@ pub(crate) use self::{
     init::{InitArgs, role},
     network::{AddNetworkArgs, NetworkCommand},
     record::{
-        AcceptArgs, AmendArgs, CosignArgs, GetArgs, InboxArgs, ListArgs, ProposeArgs,
-        RecordCommand, RejectArgs, ResealArgs, RetractArgs, ShowArgs, StateFilter, WithdrawArgs,
+        AcceptArgs, AmendArgs, CosignArgs, ExtractArgs, GetArgs, InboxArgs, ListArgs, ProposeArgs,
+        RecordCommand, RejectArgs, ResealArgs, RetractArgs, ShowArgs, SignArgs, StateFilter,
+        WithdrawArgs,
     },
     relay::RelayArgs,
     request::{RequestCommand, RequestGrantArgs, RequestRefuseArgs, RequestSendArgs},
@@ -57,6 +59,7 @@ pub(crate) use self::{
         ShareStopArgs,
     },
     shell::{CompletionsArgs, ManArgs},
+    verify::VerifyArgs,
     wallet::{BackupArgs, ImportWalletArgs, RestoreArgs, RotateArgs, WalletCommand},
 };
 
@@ -182,6 +185,7 @@ pub(crate) enum Command {
     Access(AccessArgs),
     Audit(AuditArgs),
     Chart(ChartArgs),
+    Verify(VerifyArgs),
     Relay(RelayArgs),
     Share(ShareArgs),
     /// Print completions for a shell.

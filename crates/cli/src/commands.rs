@@ -23,6 +23,7 @@ mod share;
 mod shell;
 mod shown;
 mod sign;
+mod verify;
 mod wallet;
 
 use std::process::ExitCode;
@@ -55,6 +56,11 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
             tell_of_interruption(ui);
             content::run(command, &cli.globals, ui).await
         }),
+        Command::Verify(args) => block_on(verify::run(args, &cli.globals, ui)),
+        // Parts of a file that lies here are nobody else's business: no node, no password.
+        Command::Record(RecordCommand::Extract(args)) if record::is_file(args) => {
+            record::extract_file(args, ui)
+        }
         Command::Record(_)
         | Command::Consent(_)
         | Command::Request(_)

@@ -3,11 +3,13 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
 };
 
+use galen_sdk::{MAX_HEAD_LEN, document_range};
 use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
 
 use crate::error::CliError;
 
@@ -36,6 +38,29 @@ impl OutFile {
     /// A handle to write through.
     pub(crate) fn writer(&self) -> Result<File, CliError> {
         self.temporary.as_file().try_clone().map_err(|source| failed(&self.path, source))
+    }
+
+    /// Keeps only the document of a signed document that was written, in constant memory. Gives its length.
+    pub(crate) fn unwrap_signed(&self) -> Result<u64, CliError> {
+        let file = self.temporary.as_file();
+        let done = (|| {
+            let mut head = [0; MAX_HEAD_LEN];
+            let read = read_up_to(file, &mut head)?;
+            let malformed = io::ErrorKind::InvalidData;
+            let range = document_range(&head[..read]).ok_or(malformed)?;
+            let mut buffer = Zeroizing::new(vec![0; 64 << 10]);
+            let mut at = range.start;
+            while at < range.end {
+                let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
+                let part = left.min(buffer.len());
+                file.read_exact_at(&mut buffer[..part], at)?;
+                file.write_all_at(&buffer[..part], at - range.start)?;
+                at += part as u64;
+            }
+            let len = range.end - range.start;
+            file.set_len(len).map(|()| len)
+        })();
+        done.map_err(|source| failed(&self.path, source))
     }
 
     /// Puts the file in its place.
@@ -72,6 +97,7 @@ pub(crate) fn folder(path: &Path) -> Result<(), CliError> {
 pub(crate) fn extension(media_type: &str) -> &'static str {
     match media_type {
         "application/fhir+json" | "application/json" => "json",
+        galen_sdk::SIGNED_DOCUMENT => "signed",
         "application/dicom" => "dcm",
         "application/pdf" => "pdf",
         "image/jpeg" => "jpg",
@@ -81,6 +107,13 @@ pub(crate) fn extension(media_type: &str) -> &'static str {
         "text/plain" => "txt",
         _ => "bin",
     }
+}
+
+fn read_up_to(file: &File, into: &mut [u8]) -> io::Result<usize> {
+    let len = file.metadata()?.len().min(into.len() as u64);
+    let len = usize::try_from(len).unwrap_or(into.len());
+    file.read_exact_at(&mut into[..len], 0)?;
+    Ok(len)
 }
 
 fn parent(path: &Path) -> &Path {

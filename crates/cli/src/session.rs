@@ -9,10 +9,13 @@ use std::{
 use alloy_primitives::{Address, Bytes};
 use galen_chain::{Account, Fees, Payer, Queue, RelayOptions, Sent, Waiting};
 use galen_crypto::RootSeed;
+use galen_fhir::parts::SigningPolicy;
 use galen_index::{HistoryOptions, Progress};
-use galen_sdk::{Card, Galen, Grantee, Identity, MAX_PLACE_LEN, Organization, Patient, Role};
+use galen_sdk::{
+    Card, Galen, Grantee, Identity, MAX_PLACE_LEN, Organization, Patient, Role, SignedDocument,
+};
 use galen_storage::{Notice, Storage};
-use galen_types::KeyBundleId;
+use galen_types::{KeyBundleId, Plaintext};
 
 use crate::{
     args::Globals,
@@ -134,6 +137,15 @@ impl Session {
     /// Hands the profile's id to another wallet, which signs too.
     pub(crate) async fn rotate(&self, successor: &Account) -> Result<Sent, galen_sdk::Error> {
         self.galen.rotate(&self.identity, successor).await
+    }
+
+    /// Signs documents by parts, in the profile's name.
+    pub(crate) async fn sign_documents(
+        &self,
+        documents: Vec<Plaintext>,
+        policy: &SigningPolicy,
+    ) -> Result<Vec<SignedDocument>, galen_sdk::Error> {
+        self.galen.sign_documents(&self.identity, documents, policy).await
     }
 
     /// What the profile does as a patient.
@@ -337,7 +349,10 @@ pub(crate) fn short(id: Address) -> String {
     format!("{}…{}", &text[..6], &text[38..])
 }
 
-fn unlock_seed(place: &ProfileDir, keyring: &Mutex<Keyring>) -> Result<RootSeed, CliError> {
+pub(crate) fn unlock_seed(
+    place: &ProfileDir,
+    keyring: &Mutex<Keyring>,
+) -> Result<RootSeed, CliError> {
     let mut keyring = keyring.lock().unwrap_or_else(PoisonError::into_inner);
     let secret = keyring.unlock(&place.seed(), "the seed of this profile")?;
     Ok(RootSeed::from_bytes(*secret))

@@ -36,27 +36,64 @@ pub(crate) struct Asking {
 
 /// Signatures that were allowed together.
 #[derive(Debug)]
-struct Allowed {
-    primary_type: &'static str,
-    how_many: HowMany,
+enum Allowed {
+    /// This many more of one kind.
+    Left { primary_type: &'static str, count: usize },
+    /// Documents that are signed by parts and then proposed.
+    Documents(Documents),
 }
 
+/// What is said of documents on their way to one patient.
 #[derive(Debug)]
-enum HowMany {
-    /// This many more.
-    Left(usize),
-    /// The first is asked for in full, the second together with all that follow.
-    Rest { covers: String, seen: usize, granted: bool },
+struct Documents {
+    patient: Address,
+    /// In the first question.
+    first: String,
+    /// In the second, which is for all that follow.
+    rest: String,
+    seen: usize,
+    /// The documents were asked for together with their proposal, which has not come yet.
+    paired: bool,
+    granted: bool,
 }
 
 /// What was allowed says of a message.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Covered,
+    /// It was asked for with the one before, and is shown in full.
+    CoveredInFull,
+    /// It and the one that follows are asked for together.
+    AskForBoth(String),
     /// It and all that follow are asked for together.
     AskForRest(String),
     AskInFull,
 }
+
+impl Documents {
+    /// Says of a message of this kind, and for this patient, what was said of it.
+    fn take(&mut self, kind: &str, patient: Option<Address>) -> Verdict {
+        if patient.is_some_and(|patient| patient != self.patient) {
+            return Verdict::AskInFull;
+        }
+        let is_proposal = kind == PROPOSAL;
+        if is_proposal && std::mem::take(&mut self.paired) {
+            return Verdict::CoveredInFull;
+        }
+        if self.granted {
+            return Verdict::Covered;
+        }
+        self.seen += 1;
+        match (self.seen, is_proposal) {
+            (1, true) => Verdict::AskInFull,
+            (1, false) => Verdict::AskForBoth(self.first.clone()),
+            _ => Verdict::AskForRest(self.rest.clone()),
+        }
+    }
+}
+
+const PROPOSAL: &str = "Proposal";
+const ATTESTATION: &str = "Attestation";
 
 impl Asking {
     /// `names` is what the person knows: contacts, categories, the network.
@@ -89,45 +126,49 @@ impl Asking {
         self.ui
             .show(&format!("This takes {count} signatures ({kind}). Each is checked by itself."));
         self.confirm(&format!("Sign all {count}?"))?;
-        *self.lock() = Some(Allowed { primary_type, how_many: HowMany::Left(count) });
+        *self.lock() = Some(Allowed::Left { primary_type, count });
         Ok(())
     }
 
-    /// As [`Asking::allow_next`] where nobody knows how many there will be, as in an import: the first is
-    /// asked for in full, and the second once for it and all that follow.
-    pub(crate) fn allow_rest(&self, primary_type: &'static str, covers: &str) {
-        let how_many = HowMany::Rest { covers: covers.to_owned(), seen: 0, granted: false };
-        *self.lock() = Some(Allowed { primary_type, how_many });
+    /// Asks for documents that are signed by parts and then proposed to `patient`, where nobody knows how many
+    /// there will be, as in an import. The first signature over documents is asked for together with their
+    /// proposal, which is shown in full when it is there; the second once for it and all that follow. `first` and
+    /// `rest` say in one line what these are.
+    pub(crate) fn allow_documents(&self, patient: Address, first: &str, rest: &str) {
+        let (first, rest) = (first.to_owned(), rest.to_owned());
+        let documents = Documents { patient, first, rest, seen: 0, paired: false, granted: false };
+        *self.lock() = Some(Allowed::Documents(documents));
     }
 
-    /// Whether the message is covered by [`Asking::allow_next`] or [`Asking::allow_rest`].
-    fn take_allowed(&self, explanation: &Explanation) -> Verdict {
+    /// Whether the message is covered by [`Asking::allow_next`] or [`Asking::allow_documents`].
+    fn take_allowed(&self, explanation: &Explanation, patient: Option<Address>) -> Verdict {
         let mut allowed = self.lock();
-        let Some(batch) = allowed.as_mut() else { return Verdict::AskInFull };
-        if batch.primary_type != explanation.primary_type {
+        let kind = explanation.primary_type.as_str();
+        let fits = match &*allowed {
+            None => false,
+            Some(Allowed::Left { primary_type, .. }) => *primary_type == kind,
+            Some(Allowed::Documents(_)) => matches!(kind, PROPOSAL | ATTESTATION),
+        };
+        if !fits {
             *allowed = None;
-            return Verdict::AskInFull;
         }
-        if explanation.is_dangerous() {
-            return Verdict::AskInFull;
-        }
-        match &mut batch.how_many {
-            HowMany::Left(0) => Verdict::AskInFull,
-            HowMany::Left(left) => {
-                *left -= 1;
+        match &mut *allowed {
+            None => Verdict::AskInFull,
+            Some(_) if explanation.is_dangerous() => Verdict::AskInFull,
+            Some(Allowed::Left { count: 0, .. }) => Verdict::AskInFull,
+            Some(Allowed::Left { count, .. }) => {
+                *count -= 1;
                 Verdict::Covered
             }
-            HowMany::Rest { granted: true, .. } => Verdict::Covered,
-            HowMany::Rest { covers, seen, .. } => {
-                *seen += 1;
-                if *seen == 1 { Verdict::AskInFull } else { Verdict::AskForRest(covers.clone()) }
-            }
+            Some(Allowed::Documents(documents)) => documents.take(kind, patient),
         }
     }
 
-    fn grant_rest(&self) {
-        if let Some(Allowed { how_many: HowMany::Rest { granted, .. }, .. }) = &mut *self.lock() {
-            *granted = true;
+    /// The person said yes to more than one.
+    fn grant(&self, rest: bool) {
+        if let Some(Allowed::Documents(documents)) = &mut *self.lock() {
+            documents.paired = !rest;
+            documents.granted = rest;
         }
     }
 
@@ -155,16 +196,29 @@ impl Asking {
             show(&self.ui, &explanation);
             return Err(SignError::Refused("it is for another network than yours".to_owned()));
         }
-        match self.take_allowed(&explanation) {
+        let patient = request.typed.message.get("patient").and_then(|patient| patient.as_str());
+        let patient = patient.and_then(|patient| patient.parse().ok());
+        match self.take_allowed(&explanation, patient) {
             Verdict::Covered => {
                 self.ui.status(&explanation.sentence);
+                Ok(())
+            }
+            Verdict::CoveredInFull => {
+                show(&self.ui, &explanation);
+                Ok(())
+            }
+            Verdict::AskForBoth(covers) => {
+                show(&self.ui, &explanation);
+                self.ui.show(&format!("{BOLD}{covers}{PLAIN}"));
+                self.confirm("Sign both? The proposal is shown and checked by itself.")?;
+                self.grant(false);
                 Ok(())
             }
             Verdict::AskForRest(covers) => {
                 show(&self.ui, &explanation);
                 self.ui.show(&format!("{BOLD}{covers}{PLAIN}"));
                 self.confirm("Sign this and all that follow? Each is checked by itself.")?;
-                self.grant_rest();
+                self.grant(true);
                 Ok(())
             }
             Verdict::AskInFull => {
@@ -371,8 +425,8 @@ mod tests {
     fn what_was_allowed_together_is_counted_and_of_one_kind() {
         let (asking, id) = asking();
         let shown = |nonce| explain(&cancellation(id, LEDGER, nonce), &Stranger).unwrap();
-        use Verdict::{AskForRest, AskInFull, Covered};
-        let take = |nonce| asking.take_allowed(&shown(nonce));
+        use Verdict::{AskInFull, Covered};
+        let take = |nonce| asking.take_allowed(&shown(nonce), None);
         assert_eq!(take(0), AskInFull);
         asking.allow_next(2, "Cancellation", "Two cancellations").unwrap();
         assert_eq!((take(0), take(1)), (Covered, Covered));
@@ -384,16 +438,65 @@ mod tests {
         let text = "Stop.".to_owned();
         grave.warnings.push(galen_chain::clear::Warning { code: "new_key", danger: true, text });
         assert_eq!(
-            asking.take_allowed(&grave),
+            asking.take_allowed(&grave, None),
             AskInFull,
             "a grave warning is asked for by itself"
         );
 
-        asking.allow_rest("Cancellation", "Many");
-        let rest = || AskForRest("Many".to_owned());
-        assert_eq!((take(0), take(1), take(2)), (AskInFull, rest(), rest()));
-        asking.grant_rest();
-        assert_eq!((take(3), take(4)), (Covered, Covered));
-        assert_eq!(asking.take_allowed(&grave), AskInFull, "a grave one is never among the rest");
+        assert_eq!(take(1), AskInFull, "and is not counted");
+    }
+
+    /// Each row: what comes, for whom, what is said of it, and what the person's yes is for.
+    #[test]
+    fn documents_and_their_proposal_are_one_question_and_all_others_a_second() {
+        use Verdict::{AskForBoth, AskForRest, AskInFull, Covered, CoveredInFull};
+        let (patient, other) = (Address::repeat_byte(1), Address::repeat_byte(2));
+        let (first, rest) = (|| AskForBoth("first".into()), || AskForRest("rest".into()));
+        let rows = [
+            vec![
+                (ATTESTATION, None, first(), Some(false)),
+                (PROPOSAL, Some(patient), CoveredInFull, None),
+                (ATTESTATION, None, rest(), Some(true)),
+                (PROPOSAL, Some(patient), Covered, None),
+                (ATTESTATION, None, Covered, None),
+                (PROPOSAL, Some(other), AskInFull, None),
+            ],
+            // Attachments alone.
+            vec![
+                (PROPOSAL, Some(patient), AskInFull, None),
+                (PROPOSAL, Some(patient), rest(), Some(true)),
+                (PROPOSAL, Some(patient), Covered, None),
+            ],
+            // Documents that were signed before the import was interrupted.
+            vec![
+                (PROPOSAL, Some(patient), AskInFull, None),
+                (ATTESTATION, None, rest(), None),
+                (PROPOSAL, Some(patient), rest(), None),
+            ],
+            // A proposal for somebody else is not the one that was asked for.
+            vec![
+                (ATTESTATION, None, first(), Some(false)),
+                (PROPOSAL, Some(other), AskInFull, None),
+                (PROPOSAL, Some(patient), CoveredInFull, None),
+                (PROPOSAL, Some(patient), rest(), None),
+            ],
+        ];
+        let (asking, id) = asking();
+        let mut shown = explain(&cancellation(id, LEDGER, 0), &Stranger).unwrap();
+        for (number, row) in rows.into_iter().enumerate() {
+            asking.allow_documents(patient, "first", "rest");
+            for (at, (kind, patient, expected, yes)) in row.into_iter().enumerate() {
+                shown.primary_type = kind.to_owned();
+                assert_eq!(asking.take_allowed(&shown, patient), expected, "row {number}, {at}");
+                if let Some(rest) = yes {
+                    asking.grant(rest);
+                }
+            }
+        }
+        asking.allow_documents(patient, "first", "rest");
+        shown.primary_type = "Cancellation".to_owned();
+        assert_eq!(asking.take_allowed(&shown, None), AskInFull, "another kind");
+        shown.primary_type = ATTESTATION.to_owned();
+        assert_eq!(asking.take_allowed(&shown, None), AskInFull, "void after another kind");
     }
 }

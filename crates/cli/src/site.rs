@@ -12,11 +12,20 @@
 //! [ingredients]
 //! file = "ingredients.tsv"
 //! rows = [["http://www.nlm.nih.gov/research/umls/rxnorm", "860975", "metformin"]]
+//!
+//! [signing]
+//! whole = ["DiagnosticReport"]
+//! core = ["Observation.interpretation"]
 //! ```
 
 use std::path::Path;
 
-use galen_fhir::{Compliance, chart::Ingredients, near_names};
+use galen_fhir::{
+    Compliance,
+    chart::Ingredients,
+    near_names,
+    parts::{PartsError, SigningPolicy},
+};
 use serde::Deserialize;
 
 use crate::{
@@ -33,6 +42,8 @@ pub(crate) struct Site {
     pub(crate) compliance: Compliance,
     /// What medicines are made of, so that brand and generic meet in one line of a chart.
     pub(crate) ingredients: Ingredients,
+    /// Which parts of what it signs must stay together.
+    pub(crate) signing: SigningPolicy,
 }
 
 impl Site {
@@ -41,8 +52,15 @@ impl Site {
         let Some(Setting { value: path, origin }) = &settings.site else {
             return Ok(Self::default());
         };
-        match read_toml(path)? {
-            Some(site) => Self::with_files(site, path),
+        match read_toml::<Self>(path)? {
+            Some(site) => {
+                let wrong = |error: PartsError| {
+                    let text = format!("[signing] of {}: {error}", path.display());
+                    CliError::invalid(text, "name types and elements as FHIR R4 does")
+                };
+                site.signing.check().map_err(wrong)?;
+                Self::with_files(site, path)
+            }
             None if *origin == Origin::Default => Ok(Self::default()),
             None => Err(CliError::not_found(
                 format!("there is no {}, named by {origin}", path.display()),

@@ -119,6 +119,13 @@ impl PatientKeys {
         self.derive(b"galen.key.archive.v1", &[])
     }
 
+    /// The seed of the tree of a document that this id signs by parts: `input` and `part` say which document of
+    /// an import, `salt` which import. The same again after a crash, so that nothing is signed twice.
+    pub fn parts_seed(&self, salt: Salt, input: B256, part: u32) -> Zeroizing<[u8; 32]> {
+        let place = [salt.as_bytes().as_slice(), input.as_slice(), &part.to_be_bytes()].concat();
+        self.derive(b"galen.key.parts.v1", &place)
+    }
+
     /// The salt of the consent with this number.
     pub fn consent_salt(&self, index: u64) -> Salt {
         self.salt(b"galen.salt.consent.v1", index)

@@ -230,6 +230,17 @@ impl Chart {
         self.controller
     }
 
+    /// Who signed for the id after so many rotations; `None` if there were not as many, or for none at all, when
+    /// the id signs for itself.
+    pub fn controller_after(&self, rotations: u32) -> Option<Address> {
+        let last = usize::try_from(rotations).ok()?.checked_sub(1)?;
+        let mut rotated = self.events.iter().filter_map(|stamped| match &stamped.event {
+            LedgerEvent::Rotated { controller, .. } => Some(*controller),
+            _ => None,
+        });
+        rotated.nth(last)
+    }
+
     /// The folded head.
     pub const fn head(&self) -> &Head {
         &self.head

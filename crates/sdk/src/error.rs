@@ -3,9 +3,11 @@
 use alloy_primitives::Address;
 use galen_chain::{ChainError, SignError};
 use galen_crypto::OpenError;
-use galen_fhir::{ComplianceReport, FhirError};
+use galen_fhir::{ComplianceReport, FhirError, parts::PartsError};
 use galen_storage::StorageError;
 use galen_types::{ConsentId, ErrorKind, ProposalId, RecordId};
+
+use crate::SignatureState;
 
 /// A use case did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,12 @@ pub enum Error {
     /// A document breaks rules of the author's site.
     #[error("the document is not as the site asks for: {0}")]
     NotCompliant(ComplianceReport),
+    /// A document cannot be signed by parts, or be shown as asked.
+    #[error("the parts of the document")]
+    Parts(#[from] PartsError),
+    /// A document is not signed by who it says.
+    #[error("the document is not signed by who it says: {}", .0.as_str())]
+    Signature(SignatureState),
     /// No content of the record opens to what was committed to.
     #[error("no content of record {0} opens to its commitment")]
     DoesNotOpen(RecordId),
@@ -91,9 +99,11 @@ impl Error {
             Self::Storage(error) => error.kind(),
             Self::Crypto(error) => error.kind(),
             Self::Fhir(error) => error.kind(),
-            Self::DoesNotOpen(_) | Self::Misproposed { .. } | Self::ConsentHistory => {
-                ErrorKind::Integrity
-            }
+            Self::Parts(error) => error.kind(),
+            Self::DoesNotOpen(_)
+            | Self::Misproposed { .. }
+            | Self::Signature(_)
+            | Self::ConsentHistory => ErrorKind::Integrity,
             Self::NoKeys(_) | Self::NoProposal(_) | Self::NoRecord(_) => ErrorKind::NotFound,
             Self::ConsentNotLive(_) | Self::NoSegment(_) | Self::CosignersMissing(_) => {
                 ErrorKind::Denied

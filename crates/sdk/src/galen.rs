@@ -360,11 +360,6 @@ pub(crate) fn joined<T>(work: Result<T, tokio::task::JoinError>) -> Result<T, Er
     })
 }
 
-/// The FHIR document that an opened record holds, or `None` if it holds something else.
-pub fn fhir_document(opened: &Opened) -> Option<&[u8]> {
-    (opened.media_type.as_str() == FHIR_JSON).then(|| opened.payload.expose())
-}
-
 pub(crate) fn fhir_json() -> MediaType {
     FHIR_JSON.parse().expect("a printable ASCII text of less than 128 bytes")
 }

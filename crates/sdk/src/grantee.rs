@@ -8,7 +8,7 @@ use galen_crypto::{GrantEnvelope, OpenKey, Opened, SegmentKey};
 use galen_index::{AccessEntry, Version};
 use galen_types::{Consent, ContentRef, Purpose, RecordId, RecordKey, Segment};
 
-use crate::{ConsentStatus, Error, Galen, Identity, patient::u48};
+use crate::{ConsentStatus, DocumentSignature, Error, Galen, Identity, patient::u48};
 
 /// Most records that one access transaction names.
 pub const MAX_READS: usize = 64;
@@ -56,6 +56,8 @@ pub struct ReadRecord {
     pub record: RecordKey,
     /// The document.
     pub opened: Opened,
+    /// Who signed it by parts, if anybody did, and whether that holds.
+    pub signature: Option<DocumentSignature>,
 }
 
 /// Somebody who was granted something, on one network.
@@ -268,7 +270,8 @@ impl Grantee {
                 self.galen.open_version(record, &newer, key).await?.1
             }
         };
-        Ok(ReadRecord { record: *record, opened })
+        let signature = self.galen.signature_of(&opened).await?;
+        Ok(ReadRecord { record: *record, opened, signature })
     }
 
     /// Logs reads on chain without opening anything: the first half of [`Grantee::read`], and all that

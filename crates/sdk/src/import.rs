@@ -4,7 +4,14 @@
 //! machine, a proposal after its content is where it belongs and it is signed, and before it is sent. Taken up
 //! again, nothing is proposed twice: a proposal that the ledger has is not sent again, a leaf that was sealed is
 //! not sealed again, an upload that was interrupted goes on where it was, and an input is known by a salted hash
-//! of its bytes. One document and the leaves of one proposal are in memory; a file of any other type never is.
+//! of its bytes.
+//!
+//! FHIR documents are signed by parts before they are sealed, as many with one signature as go into one proposal.
+//! That signature is written down, too. The salts of a document's tree are derived from the author's seed, the
+//! journal's salt and the input, so that the same tree comes out again and its signature still fits.
+//!
+//! One input, the leaves of one proposal and at most 64 MiB of documents that wait for their signature are in
+//! memory; a file of any other type never is.
 //!
 //! A journal is for one author, one patient and one ledger, and for one process at a time.
 
@@ -12,12 +19,13 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     io,
     path::PathBuf,
+    sync::Arc,
 };
 
-use alloy_primitives::{B256, Keccak256, keccak256};
+use alloy_primitives::{B256, Bytes, Keccak256, keccak256};
 use galen_chain::{CosignPolicy, SignedProposal, typed};
 use galen_crypto::{Committed, MediaType, random_salt};
-use galen_fhir::{Compliance, Document};
+use galen_fhir::{Compliance, Document, Draft, parts::Seed};
 use galen_types::{
     Commitment, ErrorKind, Leaf, LeafKind, Plaintext, ProposalId, RecordKey, Salt, Segment,
     VersionId,
@@ -25,8 +33,12 @@ use galen_types::{
 
 use crate::{
     Contact, Error, Journal, JournalEntry, MAX_LEAVES, NewRecord, Organization, Prepared,
+    SignedDocument,
+    attest::{Attested, Unsigned},
     batch::{Batch, publish_all},
+    organization::MAX_WAITING_LEN,
     patient::u48,
+    signed::starts_signed,
 };
 
 /// Inputs that a report names as refused; more are only counted.
@@ -44,7 +56,8 @@ pub struct ImportInput {
 /// What is imported.
 #[derive(Debug)]
 pub enum ImportBody {
-    /// A FHIR document, which is split into one record per encounter and category.
+    /// A FHIR document, which is split into one record per encounter and category; or a signed document, see
+    /// [`SignedDocument`], which becomes one record as it is.
     Document(Plaintext),
     /// A file of any type and size, which becomes one record. It is read in constant memory.
     File(AttachedFile),
@@ -116,6 +129,14 @@ type Part = (B256, u32);
 /// A part that is sealed: its leaf, and the length of its sealed content in bytes.
 type Sealed = (Part, Leaf, u64);
 
+/// A part that waits for the signature that covers it.
+struct Waiting {
+    part: Part,
+    parts: u32,
+    category: u8,
+    unsigned: Unsigned,
+}
+
 /// An import of documents for one patient.
 pub struct Import<'a> {
     organization: &'a Organization,
@@ -128,6 +149,10 @@ pub struct Import<'a> {
     parts: HashMap<B256, u32>,
     done: HashSet<Part>,
     numbers: BTreeMap<Segment, u64>,
+    waiting: Vec<Waiting>,
+    waiting_len: usize,
+    /// Signatures of an import that was interrupted, by the roots that they cover.
+    attested: HashMap<B256, Arc<Attested>>,
     batch: Batch,
     report: ImportReport,
 }
@@ -181,6 +206,9 @@ impl<'a> Import<'a> {
             parts: HashMap::new(),
             done: HashSet::new(),
             numbers: BTreeMap::new(),
+            waiting: Vec::new(),
+            waiting_len: 0,
+            attested: HashMap::new(),
             batch: Batch::default(),
             report: ImportReport::default(),
         };
@@ -221,6 +249,7 @@ impl<'a> Import<'a> {
             }
             (self.progress)(&self.report.progress);
         }
+        self.sign_waiting().await?;
         self.flush().await?;
         Ok(self.report)
     }
@@ -230,6 +259,9 @@ impl<'a> Import<'a> {
         let input = keccak256([self.salt.as_bytes().as_slice(), bytes.expose()].concat());
         if self.is_known(input) {
             return Ok(Ok(()));
+        }
+        if starts_signed(bytes.expose()) {
+            return self.take_signed(input, bytes).await;
         }
         let document = match Document::read(bytes.expose()) {
             Ok(document) => document,
@@ -247,17 +279,132 @@ impl<'a> Import<'a> {
             }
         }
         let parts = u32::try_from(drafts.len()).unwrap_or(u32::MAX);
-        for (part, draft) in (0..parts).zip(&drafts) {
-            if !self.done.contains(&(input, part)) {
-                let record = NewRecord::from(draft);
-                let key = self.next_key(record.category).await?;
-                let first = (LeafKind::New, VersionId::default());
-                let sealed = self.organization.seal(self.contact, key, &record, first).await?;
-                self.add((input, part), parts, record.category, sealed, key).await?;
+        let mut waiting = Vec::new();
+        for (number, draft) in (0..parts).zip(&drafts) {
+            let part = (input, number);
+            if self.done.contains(&part) {
+                continue;
+            }
+            let seed = self.seed(input, number);
+            let policy = self.organization.signing_policy();
+            match Unsigned::new(draft.payload(), seed, policy) {
+                Ok(unsigned) => {
+                    let category = draft.category().index();
+                    waiting.push(Waiting { part, parts, category, unsigned });
+                }
+                Err(error) => return Ok(Err(error)),
             }
         }
         self.parts.insert(input, parts);
+        for waiting in waiting {
+            self.take(waiting).await?;
+        }
         Ok(Ok(()))
+    }
+
+    /// A document that somebody has signed already. The inner error is its own fault.
+    async fn take_signed(
+        &mut self,
+        input: B256,
+        bytes: &Plaintext,
+    ) -> Result<Result<(), Error>, Error> {
+        let signed = match SignedDocument::decode(bytes.expose()) {
+            Ok(signed) => signed,
+            Err(error) => return Ok(Err(error)),
+        };
+        match self.organization.require_signed(&signed).await {
+            Err(Error::Chain(error)) => return Err(error.into()),
+            Err(error) => return Ok(Err(error)),
+            Ok(()) => {}
+        }
+        let checked = Document::read(signed.document().expose()).map_err(Error::Fhir);
+        let category = checked.and_then(|document| {
+            let report = self.compliance.check(&document);
+            if report.is_good() { category_of(&document) } else { Err(Error::NotCompliant(report)) }
+        });
+        let category = match category {
+            Ok(category) => category,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Err(error) = self.contact.segment(category) {
+            return Ok(Err(error));
+        }
+        self.seal_signed((input, 0), 1, category, &signed).await?;
+        self.parts.insert(input, 1);
+        Ok(Ok(()))
+    }
+
+    /// A document that is to be signed: sealed at once if it was signed before the import was interrupted.
+    async fn take(&mut self, waiting: Waiting) -> Result<(), Error> {
+        let Waiting { part, parts, category, unsigned } = waiting;
+        self.done.insert(part);
+        if let Some(attested) = self.attested.get(&unsigned.root).cloned() {
+            return self
+                .seal_attested(&attested, Waiting { part, parts, category, unsigned })
+                .await;
+        }
+        self.waiting_len += unsigned.document.expose().len();
+        self.waiting.push(Waiting { part, parts, category, unsigned });
+        self.make_room().await
+    }
+
+    /// Signs what waits once it is enough for a proposal, or too much for memory.
+    async fn make_room(&mut self) -> Result<(), Error> {
+        let full = self.waiting.len() + self.batch.len() >= MAX_LEAVES;
+        if full || self.waiting_len >= MAX_WAITING_LEN { self.sign_waiting().await } else { Ok(()) }
+    }
+
+    /// Signs all that waits with one signature, writes that down, and seals it.
+    async fn sign_waiting(&mut self) -> Result<(), Error> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting_len = 0;
+        let roots: Vec<B256> = waiting.iter().map(|waiting| waiting.unsigned.root).collect();
+        let (seed, account) = (self.batch_seed(&roots), self.organization.account());
+        let attested = self.organization.galen().attest(account, &roots, &seed).await?;
+        self.write(&JournalEntry::Attested {
+            rotations: attested.rotations,
+            issued: attested.issued,
+            roots,
+            signature: attested.signature.clone(),
+        })?;
+        for waiting in waiting {
+            self.seal_attested(&attested, waiting).await?;
+        }
+        Ok(())
+    }
+
+    async fn seal_attested(&mut self, attested: &Attested, waiting: Waiting) -> Result<(), Error> {
+        let Waiting { part, parts, category, unsigned } = waiting;
+        let signed = attested.seal_in(unsigned, self.organization.signing_policy());
+        let signed = signed.ok_or(Error::Invalid("a document was not signed"))?;
+        self.seal_signed(part, parts, category, &signed).await
+    }
+
+    async fn seal_signed(
+        &mut self,
+        part: Part,
+        parts: u32,
+        category: u8,
+        signed: &SignedDocument,
+    ) -> Result<(), Error> {
+        let record = NewRecord::signed(category, signed);
+        let key = self.next_key(category).await?;
+        let first = (LeafKind::New, VersionId::default());
+        let sealed = self.organization.seal(self.contact, key, &record, first).await?;
+        self.add(part, parts, category, sealed, key).await
+    }
+
+    /// The seed of a part's tree: the same again, as long as the journal lasts.
+    fn seed(&self, input: B256, part: u32) -> Seed {
+        Seed::new(*self.organization.keys().parts_seed(self.salt, input, part))
+    }
+
+    /// The seed of the tree over documents that are signed together.
+    fn batch_seed(&self, roots: &[B256]) -> Seed {
+        self.seed(keccak256(roots.concat()), u32::MAX)
     }
 
     /// One file of any type. The inner error is the file's own fault.
@@ -283,6 +430,7 @@ impl<'a> Import<'a> {
             };
         self.add((input, 0), 1, file.category, sealed, key).await?;
         self.parts.insert(input, 1);
+        self.make_room().await?;
         Ok(Ok(()))
     }
 
@@ -356,15 +504,40 @@ impl<'a> Import<'a> {
         self.journal.append(entry).map_err(Error::Journal)
     }
 
+    /// A signature over documents that was made before the import was interrupted. One of before a rotation is
+    /// made again: nothing that was signed before it is to be used after it.
+    async fn take_up_attested(
+        &mut self,
+        (rotations, issued): (u32, u64),
+        roots: &[B256],
+        signature: &Bytes,
+    ) -> Result<(), Error> {
+        let (galen, account) = (self.organization.galen(), self.organization.account());
+        if galen.ledger.participant(account.id()).await?.rotations != rotations {
+            return Ok(());
+        }
+        let (place, seed) = ((galen.id(), account), self.batch_seed(roots));
+        let signed = (rotations, issued);
+        let attested = Attested::taken_up(place, signed, (roots, &seed), signature.clone())?;
+        let attested = Arc::new(attested);
+        self.attested.extend(roots.iter().map(|root| (*root, attested.clone())));
+        Ok(())
+    }
+
     /// Reads what was done before, and announces what was signed.
     async fn take_up(&mut self, past: &[JournalEntry]) -> Result<(), Error> {
         let mut sealed: Vec<Sealed> = Vec::new();
         let mut signed = Vec::new();
         let mut announced = HashSet::new();
+        // Only the documents of the last signature can be unsealed.
+        let mut attested = None;
         for entry in past.iter().skip(1) {
             match entry {
                 JournalEntry::Begun { .. } => {
                     return Err(Error::Invalid("the journal begins twice"));
+                }
+                JournalEntry::Attested { rotations, issued, roots, signature } => {
+                    attested = Some(((*rotations, *issued), roots, signature));
                 }
                 JournalEntry::Sealed { input, part, parts, leaf, len } => {
                     self.parts.insert(*input, *parts);
@@ -375,6 +548,9 @@ impl<'a> Import<'a> {
                     announced.insert(*proposal);
                 }
             }
+        }
+        if let Some((signed, roots, signature)) = attested {
+            self.take_up_attested(signed, roots, signature).await?;
         }
         let time = self.organization.galen().time().await?;
         // What was sealed and what was signed may name different addresses of one content; the commitment, which is
@@ -483,6 +659,14 @@ impl<'a> Import<'a> {
             sealed_bytes: 0,
         })
     }
+}
+
+/// The category that a signed document belongs to, whole: it cannot be split any more.
+fn category_of(document: &Document<'_>) -> Result<u8, Error> {
+    let drafts = document.split();
+    let whole = drafts.iter().map(Draft::category).find(|category| document.fits(*category));
+    let whole = whole.ok_or(Error::Invalid("a signed document is of one category"))?;
+    Ok(whole.index())
 }
 
 /// What a file is known by in the journal. The same bytes under another media type or category are another record.

@@ -21,6 +21,18 @@ pub enum JournalEntry {
         /// Salt of the inputs' hashes.
         salt: Salt,
     },
+    /// The roots of documents are signed. Written before the first of them is sealed.
+    Attested {
+        /// Rotations of the author that the signature is bound to.
+        rotations: u32,
+        /// Unix second at which they were signed.
+        issued: u64,
+        /// Roots of the documents' trees, in the order in which they were signed. Their salts are not here:
+        /// they are derived from the author's own seed.
+        roots: Vec<B256>,
+        /// The author's signature.
+        signature: Bytes,
+    },
     /// Sealed content of a part of an input is staged on this machine.
     Sealed {
         /// Which input: keccak256(salt ‖ bytes of a document), or of a file keccak256(salt ‖

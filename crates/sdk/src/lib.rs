@@ -18,7 +18,7 @@
 //! use galen_crypto::RootSeed;
 //! use galen_devchain::{Config, DevChain};
 //! use galen_fhir::{Category, Document};
-//! use galen_sdk::{Galen, GrantRequest, Identity, NewRecord};
+//! use galen_sdk::{Galen, GrantRequest, Identity, NewRecord, SignatureState, fhir_document};
 //! use galen_storage::Storage;
 //! use galen_types::{ErrorKind, Purpose};
 //! # #[tokio::main(flavor = "current_thread")]
@@ -74,7 +74,11 @@
 //! let bills = insurer.readable(&grant).await?;
 //! let (read, _) = insurer.read(&grant, Purpose::Payment, &bills).await?;
 //! assert_eq!(read.len(), 1);
-//! assert_eq!(read[0].opened.payload, drafts.iter().find(|d| d.category() == Category::Billing).unwrap().payload());
+//! let bill = drafts.iter().find(|draft| draft.category() == Category::Billing).unwrap().payload();
+//! assert_eq!(fhir_document(&read[0].opened), Some(bill.expose()));
+//! // Who signed it by parts: the hospital, whose key it was.
+//! assert_eq!(read[0].signature.unwrap().author, hospital.id());
+//! assert_eq!(read[0].signature.unwrap().state, SignatureState::Valid);
 //!
 //! // What was read gets a new key and a new address.
 //! let (resealed, _) = patient.reseal(&patient.accessed().await?).await?;
@@ -93,6 +97,7 @@
 
 mod archive;
 mod attachment;
+mod attest;
 mod batch;
 mod card;
 mod cbor;
@@ -111,11 +116,14 @@ mod organization;
 mod outbox;
 mod patient;
 mod pipe;
+mod presentation;
 mod requests;
 mod reseal;
 mod summary;
+mod signed;
 
 pub use archive::MAX_ARCHIVE_LEN;
+pub use attest::{DocumentSignature, SignatureState};
 pub use card::{
     Card, FINGERPRINT_WORDS, MAX_CARD_LEN, MAX_NAME_LEN, MAX_PLACE_LEN, Role, fingerprint,
 };
@@ -124,7 +132,7 @@ pub use consents::{ConsentEntry, ConsentStatus, GrantRequest, Granted, MAX_GRANT
 pub use contents::{ContentStanding, NamedContent, RecordContent};
 pub use cosign::{CosignSheet, MAX_COSIGNERS, MAX_SHEET_LEN};
 pub use error::Error;
-pub use galen::{ENVELOPE_LIFETIME, Galen, Identity, MAX_RECORD_LEN, fhir_document};
+pub use galen::{ENVELOPE_LIFETIME, Galen, Identity, MAX_RECORD_LEN};
 pub use grantee::{Grant, Grantee, MAX_READS, ReadRecord};
 pub use import::{
     AttachedFile, Import, ImportBody, ImportInput, ImportProgress, ImportReport, MAX_REJECTS,
@@ -134,6 +142,11 @@ pub use journal::{Journal, JournalEntry};
 pub use organization::{Announced, Contact, MAX_LEAVES, NewRecord, Organization, Prepared};
 pub use outbox::{MAX_REASON_LEN, OutboxEntry, ProposalState};
 pub use patient::{Patient, ProposedRecord};
+pub use presentation::{MAX_PRESENTATION_LEN, PRESENTATION, Presentation};
 pub use requests::{Asked, MAX_MESSAGE_LEN, MAX_REQUESTS, Question, ReceivedRequest, Requested};
 pub use reseal::ResealedRecord;
 pub use summary::{ChartRecords, MAX_CHART_DOCUMENTS, MissingRecord, ReadRecords};
+pub use signed::{
+    Attestation, MAX_HEAD_LEN, MAX_SIGNED_LEN, SIGNED_DOCUMENT, SignedDocument, document_in,
+    document_range, fhir_document,
+};

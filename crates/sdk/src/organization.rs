@@ -1,25 +1,31 @@
 //! What an organization does: it publishes keys, learns a patient's segments, proposes and cosigns.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_primitives::{Address, Bytes};
 use galen_chain::{Account, CosignPolicy, Sent, SignedProposal, typed};
-use galen_crypto::{ContactEnvelope, KeyBundle, MediaType, random_salt, seal_bytes};
+use galen_crypto::{ContactEnvelope, KeyBundle, MediaType, PatientKeys, random_salt, seal_bytes};
+use galen_fhir::parts::SigningPolicy;
 use galen_index::Version;
 use galen_types::{
     Leaf, LeafKind, Plaintext, ProposalId, RecordId, RecordKey, Salt, Segment, VersionId,
 };
 
 use crate::{
-    Error, Galen, Identity,
+    Error, Galen, Identity, SignatureState, SignedDocument,
     attachment::Sealing,
+    attest::Unsigned,
     batch::{Batch, Kept},
-    galen::fhir_json,
+    galen::{FHIR_JSON, fhir_json},
     patient::{signed, u48},
+    signed::{SIGNED_DOCUMENT, is_signed},
 };
 
 /// Most leaves of one proposal.
 pub const MAX_LEAVES: usize = 256;
+
+/// Bytes of documents that wait in memory for one signature; a document more than that waits alone.
+pub(crate) const MAX_WAITING_LEN: usize = 64 << 20;
 
 /// One document on its way to a patient.
 #[derive(Clone, Debug)]
@@ -33,9 +39,20 @@ pub struct NewRecord {
 }
 
 impl NewRecord {
-    /// A FHIR document in JSON.
+    /// A FHIR document in JSON. The organization that proposes it signs it by parts.
     pub fn fhir(category: u8, payload: Plaintext) -> Self {
         Self { category, media_type: fhir_json(), payload }
+    }
+
+    /// A FHIR document that somebody has signed by parts already, for example a clinician: it is proposed as it
+    /// is.
+    pub fn signed(category: u8, document: &SignedDocument) -> Self {
+        let media_type = SIGNED_DOCUMENT.parse().expect("a printable ASCII text");
+        Self { category, media_type, payload: document.encode() }
+    }
+
+    fn is_fhir(&self) -> bool {
+        self.media_type.as_str() == FHIR_JSON
     }
 }
 
@@ -101,11 +118,19 @@ impl Prepared {
 pub struct Organization {
     galen: Galen,
     identity: Identity,
+    policy: Arc<SigningPolicy>,
 }
 
 impl Organization {
-    pub(crate) const fn new(galen: Galen, identity: Identity) -> Self {
-        Self { galen, identity }
+    pub(crate) fn new(galen: Galen, identity: Identity) -> Self {
+        Self { galen, identity, policy: Arc::default() }
+    }
+
+    /// Says which parts of the documents that it signs must stay together, beside what always must.
+    #[must_use]
+    pub fn with_signing_policy(mut self, policy: SigningPolicy) -> Self {
+        self.policy = Arc::new(policy);
+        self
     }
 
     /// Its id.
@@ -119,6 +144,14 @@ impl Organization {
 
     pub(crate) const fn account(&self) -> &Account {
         &self.identity.account
+    }
+
+    pub(crate) const fn keys(&self) -> &PatientKeys {
+        &self.identity.keys
+    }
+
+    pub(crate) fn signing_policy(&self) -> &SigningPolicy {
+        &self.policy
     }
 
     /// Publishes the organization's public key, so that patients can seal to it.
@@ -178,14 +211,17 @@ impl Organization {
         Ok(Contact { patient: terms.patient, bundle, segments })
     }
 
-    /// Seals documents, keeps them and proposes them to the patient, 256 at a time.
+    /// Signs documents by parts, seals them, keeps them and proposes them to the patient, 256 at a time.
     ///
-    /// Documents are taken one by one, so that a large input need not be in memory at once.
+    /// Documents are taken one by one, so that a large input need not be in memory at once: at most 256, or
+    /// 64 MiB of them, wait for the signature that covers them.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSegment`] if the patient named no segment for a category; otherwise as the chain
-    /// and the store say. What was announced before the error stays announced.
+    /// - [`Error::NoSegment`] if the patient named no segment for a category.
+    /// - [`Error::Fhir`], [`Error::Parts`] if a document cannot be signed; [`Error::Signature`] if one that
+    ///   is signed already is not signed by who it says.
+    /// - Otherwise as the chain and the store say. What was announced before the error stays announced.
     pub async fn propose(
         &self,
         contact: &Contact,
@@ -193,28 +229,28 @@ impl Organization {
         policy: &CosignPolicy,
     ) -> Result<Vec<Announced>, Error> {
         let mut announced = Vec::new();
-        let mut numbers = BTreeMap::new();
-        let mut batch = Batch::default();
+        let mut gathered = Gathered::default();
         for record in records {
-            let segment = contact.segment(record.category)?;
-            let number = self.next_number(&mut numbers, contact.patient, segment).await?;
-            let key = RecordKey { patient: contact.patient, author: self.id(), segment, number };
-            let first = (LeafKind::New, VersionId::default());
-            let sealed = self.seal(contact, key, &record, first).await?;
-            batch.push(self.galen.storage_for(record.category), sealed, key).await?;
-            if batch.len() == MAX_LEAVES {
-                let full = std::mem::take(&mut batch);
+            contact.segment(record.category)?;
+            gathered.push(record);
+            if gathered.is_full() {
+                self.seal_all(contact, &mut gathered).await?;
+            }
+            if gathered.batch.len() == MAX_LEAVES {
+                let full = std::mem::take(&mut gathered.batch);
                 announced.push(self.send(self.sign(contact, full, policy).await?).await?);
             }
         }
-        if batch.len() > 0 {
-            announced.push(self.send(self.sign(contact, batch, policy).await?).await?);
+        self.seal_all(contact, &mut gathered).await?;
+        if gathered.batch.len() > 0 {
+            let rest = self.sign(contact, gathered.batch, policy).await?;
+            announced.push(self.send(rest).await?);
         }
         Ok(announced)
     }
 
-    /// Seals 1 to 256 documents, keeps them and signs the proposal, but does not send it: first half of
-    /// [`Organization::propose`].
+    /// Signs 1 to 256 documents by parts, seals and keeps them and signs the proposal, but does not send it:
+    /// first half of [`Organization::propose`].
     ///
     /// # Errors
     ///
@@ -225,19 +261,69 @@ impl Organization {
         records: impl IntoIterator<Item = NewRecord>,
         policy: &CosignPolicy,
     ) -> Result<Prepared, Error> {
-        let (mut numbers, mut batch) = (BTreeMap::new(), Batch::default());
+        let mut gathered = Gathered::default();
         for record in records {
-            if batch.len() == MAX_LEAVES {
+            contact.segment(record.category)?;
+            if gathered.len() == MAX_LEAVES {
                 return Err(Error::Invalid("a proposal has 1 to 256 leaves"));
             }
+            gathered.push(record);
+            if gathered.is_full() {
+                self.seal_all(contact, &mut gathered).await?;
+            }
+        }
+        self.seal_all(contact, &mut gathered).await?;
+        self.sign(contact, gathered.batch, policy).await
+    }
+
+    /// Signs what waits by parts, seals it, and begins to send it to where it is kept.
+    async fn seal_all(&self, contact: &Contact, gathered: &mut Gathered) -> Result<(), Error> {
+        gathered.waiting_len = 0;
+        for record in self.sign_by_parts(std::mem::take(&mut gathered.waiting)).await? {
             let segment = contact.segment(record.category)?;
-            let number = self.next_number(&mut numbers, contact.patient, segment).await?;
+            let number = self.next_number(&mut gathered.numbers, contact.patient, segment).await?;
             let key = RecordKey { patient: contact.patient, author: self.id(), segment, number };
             let first = (LeafKind::New, VersionId::default());
             let sealed = self.seal(contact, key, &record, first).await?;
-            batch.push(self.galen.storage_for(record.category), sealed, key).await?;
+            gathered.batch.push(self.galen.storage_for(record.category), sealed, key).await?;
         }
-        self.sign(contact, batch, policy).await
+        Ok(())
+    }
+
+    /// FHIR documents as they are proposed: signed by parts, all with one signature. What is signed already is
+    /// checked; anything else stays as it is.
+    async fn sign_by_parts(&self, mut records: Vec<NewRecord>) -> Result<Vec<NewRecord>, Error> {
+        let mut unsigned = Vec::new();
+        for record in &mut records {
+            if is_signed(&record.media_type) {
+                let signed = SignedDocument::decode(record.payload.expose())?;
+                self.require_signed(&signed).await?;
+            } else if record.is_fhir() {
+                let payload = std::mem::replace(&mut record.payload, Plaintext::new(Vec::new()));
+                unsigned.push(Unsigned::fresh(payload, &self.policy)?);
+            }
+        }
+        if unsigned.is_empty() {
+            return Ok(records);
+        }
+        let signed = self.galen.sign_unsigned(self.account(), unsigned, &self.policy).await?;
+        let open = records.iter_mut().filter(|record| record.is_fhir());
+        for (record, signed) in open.zip(signed) {
+            *record = NewRecord::signed(record.category, &signed);
+        }
+        Ok(records)
+    }
+
+    /// A document that somebody else signed is proposed only if it is signed by who it says.
+    pub(crate) async fn require_signed(&self, signed: &SignedDocument) -> Result<(), Error> {
+        let found = self.galen.check_signature(signed).await?;
+        match found.state {
+            SignatureState::Valid if found.replaced => {
+                Err(Error::Invalid("its author has replaced the key that signed it: sign it again"))
+            }
+            SignatureState::Valid => Ok(()),
+            state => Err(Error::Signature(state)),
+        }
     }
 
     /// Sends a proposal that was prepared, unless the ledger has it: the second half of
@@ -278,8 +364,10 @@ impl Organization {
         }
         let mut batch = Batch::default();
         let place = (LeafKind::Amendment, current.id);
-        let sealed = self.seal(contact, key, document, place).await?;
-        batch.push(self.galen.storage_for(document.category), sealed, key).await?;
+        for document in self.sign_by_parts(vec![document.clone()]).await? {
+            let sealed = self.seal(contact, key, &document, place).await?;
+            batch.push(self.galen.storage_for(document.category), sealed, key).await?;
+        }
         self.send(self.sign(contact, batch, policy).await?).await
     }
 
@@ -436,6 +524,30 @@ impl Organization {
         let proposal = prepared.proposal();
         let Prepared { signed, records, sealed_bytes, .. } = prepared;
         Ok(Announced { proposal, signed, records, sealed_bytes, sent })
+    }
+}
+
+/// Records on their way into a proposal: some wait for the signature that covers their documents, some are sealed.
+#[derive(Default)]
+struct Gathered {
+    waiting: Vec<NewRecord>,
+    waiting_len: usize,
+    numbers: BTreeMap<Segment, u64>,
+    batch: Batch,
+}
+
+impl Gathered {
+    fn push(&mut self, record: NewRecord) {
+        self.waiting_len += record.payload.expose().len();
+        self.waiting.push(record);
+    }
+
+    fn len(&self) -> usize {
+        self.waiting.len() + self.batch.len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.len() >= MAX_LEAVES || self.waiting_len >= MAX_WAITING_LEN
     }
 }
 

@@ -15,9 +15,10 @@ use galen_types::{
 };
 
 use crate::{
-    Error, Galen, Identity,
+    DocumentSignature, Error, Galen, Identity, SignatureState,
     attachment::{ReaderKey, Sealing},
-    galen::{FHIR_JSON, MAX_RECORD_LEN},
+    fhir_document,
+    galen::MAX_RECORD_LEN,
 };
 
 /// The first epoch of segment keys.
@@ -45,6 +46,10 @@ pub struct ProposedRecord {
     pub deadline: u64,
     /// The document.
     pub opened: Opened,
+    /// Who signed it by parts: the organization that proposes it, or somebody else, for example a clinician.
+    /// `None` if nobody did: it is no FHIR document, or its author signs only proposals. A signature that does
+    /// not hold is refused.
+    pub signature: Option<DocumentSignature>,
 }
 
 /// A patient under one pseudonym, on one network.
@@ -122,7 +127,7 @@ impl Patient {
 
     /// Opens a proposed record and checks that it is what it says: sealed under the current epoch to
     /// the patient and to the readers of its segment, committed to on chain, acceptable FHIR of the
-    /// category that the segment stands for.
+    /// category that the segment stands for, and, if it is signed by parts, signed by who it says.
     ///
     /// # Errors
     ///
@@ -153,8 +158,11 @@ impl Patient {
         let opened = galen_crypto::open(&sealed, context, OpenKey::Identity(&identity))
             .map_err(|_| fault("its content does not open"))?;
         let category = self.identity.keys.segment_map().category(leaf.segment);
-        if opened.media_type.as_str() == FHIR_JSON && leaf.kind != LeafKind::Retraction {
-            check_category(&opened, category).map_err(fault)?;
+        let signature = self.signature_of_proposed(&opened).await?.map_err(fault)?;
+        if let Some(document) = fhir_document(&opened)
+            && leaf.kind != LeafKind::Retraction
+        {
+            check_category(document, category).map_err(fault)?;
         }
         let follows = match leaf.kind {
             LeafKind::New => None,
@@ -176,6 +184,34 @@ impl Patient {
             announced: proposal.announced,
             deadline: event.deadline,
             opened,
+            signature,
+        })
+    }
+
+    /// The inner error is the document's own fault: it is not signed by who it says.
+    async fn signature_of_proposed(
+        &self,
+        opened: &Opened,
+    ) -> Result<Result<Option<DocumentSignature>, &'static str>, Error> {
+        let found = match self.galen.signature_of(opened).await {
+            Err(Error::Chain(error)) => return Err(error.into()),
+            Err(Error::Fhir(_)) => return Ok(Err("its document is not acceptable FHIR")),
+            Err(_) => return Ok(Err("it is no signed document")),
+            Ok(found) => found,
+        };
+        Ok(match found.map(|found| found.state) {
+            // Who found or stole the old key could have signed today with an earlier date.
+            Some(SignatureState::Valid) if found.is_some_and(|found| found.replaced) => {
+                Err("it is signed with a key that its author has replaced since")
+            }
+            None | Some(SignatureState::Valid) => Ok(found),
+            Some(SignatureState::NotSigned) => {
+                Err("it is not signed by who it says, or not as it was signed")
+            }
+            Some(SignatureState::NotController) => {
+                Err("it is signed with a key that was not its author's")
+            }
+            Some(SignatureState::OtherLedger) => Err("it is signed for another ledger"),
         })
     }
 
@@ -318,9 +354,8 @@ pub(crate) fn signed(proposal: &Proposal) -> SignedProposal {
 ///
 /// An author's table of sensitive codes may be stricter than ours, so a more sensitive category than we
 /// would choose is taken as it is; a less sensitive one never.
-fn check_category(opened: &Opened, category: u8) -> Result<(), &'static str> {
-    let document = Document::read(opened.payload.expose())
-        .map_err(|_| "its document is not acceptable FHIR")?;
+fn check_category(document: &[u8], category: u8) -> Result<(), &'static str> {
+    let document = Document::read(document).map_err(|_| "its document is not acceptable FHIR")?;
     let fits = Category::from_index(category).is_some_and(|category| document.fits(category));
     if fits { Ok(()) } else { Err("its document belongs to another category than its segment") }
 }

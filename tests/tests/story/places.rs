@@ -10,7 +10,7 @@ use galen_storage::{PlaceKind, PlaceOptions, Storage, StorageOptions};
 use galen_types::{ContentRef, ErrorKind, Leaf, LeafKind, Purpose, RecordId, VersionId};
 use tempfile::TempDir;
 
-use crate::{DAY, Network, document, kind};
+use crate::{DAY, Network, document, fhir, kind};
 
 /// Two directories, `a` and `b`; new content goes to these of them.
 async fn two(keep_in: &[&str]) -> (TempDir, Storage) {
@@ -83,7 +83,7 @@ async fn a_place_that_fails_is_passed_over_and_never_believed() {
         fs::write(path, bytes).unwrap();
         let read = network.physician.read(&grant, Purpose::Treatment, &[id]).await;
         match place {
-            "a" => assert_eq!(read.unwrap().0[0].opened.payload, expected),
+            "a" => assert_eq!(fhir(&read.unwrap().0[0].opened), expected.expose()),
             _ => assert_eq!(kind(read), ErrorKind::Integrity),
         }
     }
@@ -112,7 +112,7 @@ async fn a_reseal_says_where_the_old_content_is_left() {
     assert_eq!(one.left_at, ["b"]);
     assert_eq!(holders(&network, &one.after), ["a"]);
     let expected = document(Category::Vitals).payload;
-    assert_eq!(network.patient.open(id).await.unwrap().payload, expected);
+    assert_eq!(fhir(&network.patient.open(id).await.unwrap()), expected.expose());
 
     mend_place(&place);
     assert_eq!(holders(&network, &one.before), ["b"], "nobody forgot it");

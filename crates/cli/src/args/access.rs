@@ -35,6 +35,10 @@ pub(crate) struct AccessArgs {
     /// Write the documents into this folder. Only you can read them there.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Signed documents as they are, with what proves their parts, for `galen record extract` and `galen
+    /// verify`. Without it: the documents.
+    #[arg(long, requires = "out")]
+    pub(crate) signed: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -22,6 +22,8 @@ pub(crate) enum RecordCommand {
     Withdraw(WithdrawArgs),
     List(ListArgs),
     Get(GetArgs),
+    Sign(SignArgs),
+    Extract(ExtractArgs),
     Reseal(ResealArgs),
 }
 
@@ -95,7 +97,8 @@ pub(crate) struct InboxArgs {
     Ids may be shortened to 8 digits or more, as long as one fits. Text output, one line for each \
     document, separated by tabs: number in the proposal, record id, kind, state, category, author, media \
     type, bytes, resources by type, first and last date in the document, changes against the version \
-    that stands, `good` or what is wrong, file, final or not. Exits 5 if a document is not what it says.")]
+    that stands, `good` or what is wrong, file, final or not, who signed it by parts and whether that \
+    holds. Exits 5 if a document is not what it says.")]
 pub(crate) struct ShowArgs {
     /// Proposal or record.
     #[arg(value_name = "ID")]
@@ -312,8 +315,67 @@ pub(crate) struct GetArgs {
     /// Why you read it (HL7 v3 ActReason), for a record that you were granted.
     #[arg(long, value_name = "CODE")]
     pub(crate) purpose: Option<Purpose>,
+    /// The signed document as it is, with what proves its parts, for `galen record extract` and `galen
+    /// verify`. Without it: the document.
+    #[arg(long)]
+    pub(crate) signed: bool,
     /// Overwrite the file.
     #[arg(long, requires = "out")]
+    pub(crate) force: bool,
+}
+
+/// Sign FHIR documents by parts as their author, for example as a clinician. Proposes nothing.
+///
+/// Each document is split as a proposal splits it: one file for each encounter and category. An organization proposes
+/// the files as they are (`galen record propose`); the patient sees who signed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record sign note.json --out signed/\n  \
+    galen record sign export/ --out signed/ --json | jq -r '.documents[].file'\n\n\
+    One signature stands for up to 256 documents. Text output, separated by tabs: `signed`, input, file, category, \
+    bytes; for each input that was refused: `refused`, input, cause, path in the document, byte. Exits 2 if any was \
+    refused.")]
+pub(crate) struct SignArgs {
+    /// Files and folders; `-` is standard input.
+    #[arg(value_name = "INPUT", required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Folder for the signed documents. Only you can read them there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+/// Make a presentation of a record: parts of it are hidden, and the rest still proves who signed it.
+///
+/// What is hidden cannot be found out from the file, not by guessing either. What means nothing without a hidden part
+/// is hidden, too, and what a shown part means nothing without is shown: both are listed. Narratives, which repeat
+/// in words what elements say, are hidden as soon as anything is.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+#[command(after_help = "Examples:\n  \
+    galen record extract 0x91b03c7e --hide Patient.address --hide '*.note' --out for-employer.json\n  \
+    galen record extract 0x91b03c7e --only Immunization --out vaccinated.json\n  \
+    galen record extract anna/laboratory.signed --hide 'entry[3]' --out one-less.json\n\n\
+    Text output, separated by tabs: `presentation`, file, bytes, elements shown, elements hidden; then lines `shown`, \
+    `also-hidden`, `also-shown` or `without-effect`, each with an element, never a value, and for `shown` how often. \
+    Whoever gets the file checks it with `galen verify`.")]
+pub(crate) struct ExtractArgs {
+    /// A record of your own chart, or a signed document: a file that `record get --signed`, `access --signed` or
+    /// `record sign` wrote.
+    #[arg(value_name = "RECORD|FILE")]
+    pub(crate) source: String,
+    /// Hide this: a type, an element, an entry. May be given more than once.
+    #[arg(long, value_name = "PATH", group = "what")]
+    pub(crate) hide: Vec<String>,
+    /// Show only this. May be given more than once.
+    #[arg(long, value_name = "PATH", group = "what")]
+    pub(crate) only: Vec<String>,
+    /// Show narratives although something is hidden. They may repeat it.
+    #[arg(long)]
+    pub(crate) keep_narratives: bool,
+    /// The presentation.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Overwrite the file.
+    #[arg(long)]
     pub(crate) force: bool,
 }
 

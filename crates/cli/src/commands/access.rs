@@ -7,9 +7,10 @@ use std::{
 };
 
 use alloy_primitives::Address;
+use galen_crypto::Manifest;
 use galen_fhir::Category;
 use galen_index::{AccessEntry, Record};
-use galen_sdk::{ConsentStatus, Grant, Grantee, MAX_READS};
+use galen_sdk::{ConsentStatus, Grant, Grantee, MAX_READS, SIGNED_DOCUMENT};
 use galen_types::{ConsentId, Purpose, RecordId, RecordKey};
 use serde::Serialize;
 
@@ -18,7 +19,10 @@ use crate::{
     asked::{AskError, pick},
     commands::{
         grant::kept,
-        shown::{self, Horizon, Landed, Moment, Party, cannot, landed, sending, waiting},
+        shown::{
+            self, Horizon, Landed, Moment, Party, SignedBy, cannot, document, landed, sending,
+            waiting,
+        },
     },
     error::CliError,
     outfile::{self, OutFile},
@@ -62,6 +66,9 @@ pub(crate) struct Line {
     /// Where the document was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<String>,
+    /// Who signed it by parts, unless it was too long to be checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signature: Option<SignedBy>,
     pub(crate) consent: ConsentId,
     /// The transaction that logged the read.
     pub(crate) logged: Landed,
@@ -84,7 +91,8 @@ async fn read(args: &AccessArgs, session: &Session, ui: &Ui) -> Result<(), CliEr
     folder.map(outfile::folder).transpose()?;
     let mut records = Vec::new();
     for task in &tasks {
-        let reader = Reader { grantee: &grantee, grant: &task.grant, purpose, session, ui };
+        let (grantee, grant, signed) = (&grantee, &task.grant, args.signed);
+        let reader = Reader { grantee, grant, purpose, signed, session, ui };
         records.extend(reader.read_all(&task.records, folder).await?);
     }
     let answer = Answer { patient: Party::new(session, patient), purpose, records };
@@ -185,11 +193,28 @@ pub(crate) async fn ranked(
     Ok(ranked.into_iter().map(|(_, grant)| grant).collect())
 }
 
+/// Puts a file that was opened as a stream in its place: of a signed document only the document, unless all of it
+/// was asked for. Gives what it is now, and its length.
+pub(crate) fn end(
+    file: OutFile,
+    manifest: &Manifest,
+    signed: bool,
+) -> Result<(String, u64, PathBuf), CliError> {
+    let media_type = manifest.media_type.as_str();
+    if media_type == SIGNED_DOCUMENT && !signed {
+        let bytes = file.unwrap_signed()?;
+        return Ok(("application/fhir+json".to_owned(), bytes, file.finish()?));
+    }
+    Ok((media_type.to_owned(), manifest.committed.len, file.finish()?))
+}
+
 /// Reads under one grant for one purpose.
 pub(crate) struct Reader<'a> {
     pub(crate) grantee: &'a Grantee,
     pub(crate) grant: &'a Grant,
     pub(crate) purpose: Purpose,
+    /// Whether signed documents are written as they are, with what proves their parts.
+    pub(crate) signed: bool,
     pub(crate) session: &'a Session,
     pub(crate) ui: &'a Ui,
 }
@@ -211,7 +236,7 @@ impl Reader<'_> {
         }
         for key in large {
             let path = folder.map(|folder| folder.join(self.name(&key, "bin")));
-            lines.push(self.read_large(&key, path.as_deref(), false).await?);
+            lines.push(self.read_large(&key, path.as_deref(), (false, self.signed)).await?);
         }
         Ok(lines)
     }
@@ -239,8 +264,7 @@ impl Reader<'_> {
         let (read, sent) = sending(self.ui, "log the reads and open the records", work).await?;
         let mut lines = Vec::new();
         for one in read {
-            let media_type = one.opened.media_type.as_str();
-            let payload = one.opened.payload.expose();
+            let (media_type, payload) = document(&one.opened, self.signed);
             let file = match folder {
                 Some(folder) => {
                     let name = self.name(&one.record, outfile::extension(media_type));
@@ -248,8 +272,10 @@ impl Reader<'_> {
                 }
                 None => None,
             };
-            lines
-                .push(self.line(&one.record, media_type, payload.len() as u64, file, &sent).await?);
+            let bytes = payload.len() as u64;
+            let mut line = self.line(&one.record, media_type, bytes, file, &sent).await?;
+            line.signature = one.signature.map(|it| SignedBy::new(self.session, &it));
+            lines.push(line);
         }
         Ok(lines)
     }
@@ -259,25 +285,21 @@ impl Reader<'_> {
         &self,
         key: &RecordKey,
         path: Option<&Path>,
-        overwrite: bool,
+        (overwrite, signed): (bool, bool),
     ) -> Result<Line, CliError> {
         let doing = "log the read and open the record";
         let (grantee, grant, purpose) = (self.grantee, self.grant, self.purpose);
-        let (manifest, sent, file) = match path {
-            Some(path) => {
-                let file = OutFile::create(path, overwrite)?;
-                let work = grantee.export(grant, purpose, key.id(), file.writer()?);
-                let (_, manifest, sent) = sending(self.ui, doing, work).await?;
-                (manifest, sent, Some(file.finish()?))
-            }
-            None => {
-                let work = grantee.export(grant, purpose, key.id(), std::io::sink());
-                let (_, manifest, sent) = sending(self.ui, doing, work).await?;
-                (manifest, sent, None)
-            }
+        let Some(path) = path else {
+            let work = grantee.export(grant, purpose, key.id(), std::io::sink());
+            let (_, manifest, sent) = sending(self.ui, doing, work).await?;
+            let (media_type, bytes) = (manifest.media_type.as_str(), manifest.committed.len);
+            return self.line(key, media_type, bytes, None, &sent).await;
         };
-        let bytes = manifest.committed.len;
-        self.line(key, manifest.media_type.as_str(), bytes, file, &sent).await
+        let file = OutFile::create(path, overwrite)?;
+        let work = grantee.export(grant, purpose, key.id(), file.writer()?);
+        let (_, manifest, sent) = sending(self.ui, doing, work).await?;
+        let (media_type, bytes, file) = end(file, &manifest, signed)?;
+        self.line(key, &media_type, bytes, Some(file), &sent).await
     }
 
     pub(crate) async fn line(
@@ -295,6 +317,7 @@ impl Reader<'_> {
             media_type: media_type.to_owned(),
             bytes,
             file: file.map(|file| file.display().to_string()),
+            signature: None,
             consent: self.grant.consent().id(),
             logged: landed(self.session, sent).await?,
         })

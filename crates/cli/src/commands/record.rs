@@ -4,6 +4,7 @@ mod answer;
 mod author;
 mod cards;
 mod cosign;
+mod extract;
 mod get;
 mod inbox;
 mod journal;
@@ -11,12 +12,16 @@ mod list;
 mod propose;
 mod reseal;
 mod show;
+mod sign;
 pub(super) mod sources;
 mod summary;
 
 use std::process::ExitCode;
 
-pub(super) use self::journal::sealed_contents;
+pub(super) use self::{
+    extract::{from_file as extract_file, is_file},
+    journal::sealed_contents,
+};
 
 use alloy_primitives::Address;
 use galen_chain::CosignPolicy;
@@ -45,6 +50,8 @@ pub(crate) async fn run(
         RecordCommand::Withdraw(args) => author::withdraw(args, session, ui).await,
         RecordCommand::List(args) => list::run(args, session, ui).await,
         RecordCommand::Get(args) => get::run(args, session, ui).await,
+        RecordCommand::Sign(args) => return sign::run(args, session, ui).await,
+        RecordCommand::Extract(args) => extract::run(args, session, ui).await,
         RecordCommand::Reseal(args) => reseal::run(args, session, ui).await,
     }?;
     Ok(ExitCode::SUCCESS)

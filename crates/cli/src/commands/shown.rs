@@ -4,9 +4,10 @@ use std::{fmt, time::Duration};
 
 use alloy_primitives::{Address, B256};
 use galen_chain::{Position, Sent};
+use galen_crypto::Opened;
 use galen_fhir::Category;
 use galen_index::View;
-use galen_sdk::{Organization, Patient, Role};
+use galen_sdk::{DocumentSignature, Organization, Patient, Role};
 use galen_types::{Purpose, PurposeSet};
 use serde::Serialize;
 
@@ -131,6 +132,49 @@ impl Horizon {
 /// As [`Horizon::landed`], as of now.
 pub(crate) async fn landed(session: &Session, sent: &Sent) -> Result<Landed, CliError> {
     Ok(Horizon::now(session).await?.landed(sent))
+}
+
+/// What a record's payload is for people: the FHIR document in it, byte for byte, or the payload itself.
+///
+/// `signed` asks for a signed document as it is, with what proves its parts.
+pub(crate) fn document(opened: &Opened, signed: bool) -> (&str, &[u8]) {
+    match galen_sdk::fhir_document(opened).filter(|_| !signed) {
+        Some(document) => (FHIR_JSON, document),
+        None => (opened.media_type.as_str(), opened.payload.expose()),
+    }
+}
+
+/// Media type of a FHIR document.
+const FHIR_JSON: &str = "application/fhir+json";
+
+/// Who signed a document by parts.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SignedBy {
+    pub(crate) author: Party,
+    /// The account that signed for the author.
+    signer: Address,
+    rotations: u32,
+    /// Unix second, in the author's word.
+    issued: u64,
+    /// `valid`, or what does not hold.
+    state: &'static str,
+    /// The author's key was replaced since.
+    replaced: bool,
+}
+
+impl SignedBy {
+    pub(crate) fn new(session: &Session, signature: &DocumentSignature) -> Self {
+        let DocumentSignature { author, signer, rotations, issued, state, replaced } = *signature;
+        let (author, state) = (Party::new(session, author), state.as_str());
+        Self { author, signer, rotations, issued, state, replaced }
+    }
+}
+
+impl fmt::Display for SignedBy {
+    /// `valid hospital`, as one cell.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.state, self.author)
+    }
 }
 
 /// Purposes as their codes, `purpose-31` for one that this version has no name for.

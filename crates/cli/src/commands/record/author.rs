@@ -25,14 +25,15 @@ use crate::{
 };
 
 pub(super) async fn amend(args: &AmendArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
-    let organization = organization(session)?;
+    let site = session.site()?;
+    let organization = organization(session)?.with_signing_policy(site.signing.clone());
     let patient = session.resolve(&args.to)?;
     let record = own_record(&args.record, patient, session, ui).await?;
     let path = args.input.display().to_string();
     let bytes = Plaintext::new(read_input(&args.input)?);
     let refused = |source| CliError::Refused { path: path.clone(), source };
     let document = Document::read(bytes.expose()).map_err(refused)?;
-    let report = session.site()?.compliance.check(&document);
+    let report = site.compliance.check(&document);
     if !report.is_good() {
         return Err(CliError::NotCompliant { path, report });
     }
@@ -53,6 +54,9 @@ pub(super) async fn amend(args: &AmendArgs, session: &Session, ui: &Ui) -> Resul
     };
     let document = NewRecord::from(draft);
     let policy = policy(session, patient, &args.cosigners, args.threshold)?;
+    let name = galen_chain::clear::inert(&session.display(patient));
+    let first = format!("Its proposal to {name} follows and needs a signature, too.");
+    session.asking().allow_documents(patient, &first, "");
     let work = organization.amend(&contact, record, &document, &policy);
     let announced = sending(ui, "propose the amendment", work).await?;
     print(&organization, announced, patient, &policy, session, ui).await

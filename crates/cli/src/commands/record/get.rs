@@ -11,9 +11,9 @@ use crate::{
     args::GetArgs,
     asked::{AskError, pick},
     commands::{
-        access::{Line, Reader, ranked},
+        access::{Line, Reader, end, ranked},
         grant::kept,
-        shown::{Party, category, sending, waiting},
+        shown::{Party, SignedBy, category, document, sending, waiting},
     },
     error::CliError,
     outfile::OutFile,
@@ -47,6 +47,9 @@ struct Own {
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
+    /// Who signed it by parts, unless it was too long to be checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<SignedBy>,
 }
 
 pub(super) async fn run(args: &GetArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
@@ -78,24 +81,29 @@ async fn own(
     ui: &Ui,
 ) -> Result<(), CliError> {
     let doing = "open the record";
-    let (media_type, bytes, file, document) = if let Some(path) = &args.out {
+    let category = category(patient.category(key.segment));
+    let author = Party::new(session, key.author);
+    let made = |media_type: &str, bytes, file, signature| {
+        let media_type = media_type.to_owned();
+        Own { id: key.id(), category, author, media_type, bytes, file, signature }
+    };
+    if let Some(path) = &args.out {
         let file = OutFile::create(path, args.force)?;
         let work = patient.export(key.id(), file.writer()?);
         let (_, manifest) = waiting(ui, doing, work).await?;
-        let path = file.finish()?.display().to_string();
-        (manifest.media_type.as_str().to_owned(), manifest.committed.len, Some(path), None)
-    } else {
-        let opened = waiting(ui, doing, patient.open(key.id())).await?;
-        if !ui.json() {
-            return print(&opened, ui);
-        }
-        let len = opened.payload.expose().len() as u64;
-        (opened.media_type.as_str().to_owned(), len, None, Some(raw(&opened)?))
-    };
-    let category = category(patient.category(key.segment));
-    let author = Party::new(session, key.author);
-    let own = Own { id: key.id(), category, author, media_type, bytes, file };
-    finish(Source::Own(own), document, ui)
+        let (media_type, bytes, path) = end(file, &manifest, args.signed)?;
+        let path = Some(path.display().to_string());
+        return finish(Source::Own(made(&media_type, bytes, path, None)), None, ui);
+    }
+    let opened = waiting(ui, doing, patient.open(key.id())).await?;
+    let signature = waiting(ui, "check who signed it", session.galen().signature_of(&opened));
+    let signature = signature.await?.map(|signature| SignedBy::new(session, &signature));
+    if !ui.json() {
+        return print(&opened, args.signed, ui);
+    }
+    let (media_type, bytes) = document(&opened, args.signed);
+    let own = made(media_type, bytes.len() as u64, None, signature);
+    finish(Source::Own(own), Some(raw(bytes)?), ui)
 }
 
 async fn granted(args: &GetArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
@@ -117,9 +125,10 @@ async fn granted(args: &GetArgs, session: &Session, ui: &Ui) -> Result<(), CliEr
     let grants = ranked(key.patient, purpose, &grantee, session, ui).await?;
     let covers = |grant: &&Grant| grant.consent().segments.contains(key.segment);
     let grant = grants.iter().find(covers).ok_or(AskError::NotGranted)?;
-    let reader = Reader { grantee: &grantee, grant, purpose, session, ui };
+    let signed = args.signed;
+    let reader = Reader { grantee: &grantee, grant, purpose, signed, session, ui };
     if let Some(path) = &args.out {
-        let line = reader.read_large(&key, Some(path), args.force).await?;
+        let line = reader.read_large(&key, Some(path), (args.force, args.signed)).await?;
         return finish(Source::Granted(Box::new(line)), None, ui);
     }
     let batch = [key.id()];
@@ -128,12 +137,12 @@ async fn granted(args: &GetArgs, session: &Session, ui: &Ui) -> Result<(), CliEr
     let Some(one) = read.first() else { return Err(AskError::NotGranted.into()) };
     ui.status(&format!("the patient sees this read: transaction {:#x}", sent.transaction));
     if !ui.json() {
-        return print(&one.opened, ui);
+        return print(&one.opened, args.signed, ui);
     }
-    let len = one.opened.payload.expose().len() as u64;
-    let media_type = one.opened.media_type.as_str();
-    let line = reader.line(&key, media_type, len, None, &sent).await?;
-    finish(Source::Granted(Box::new(line)), Some(raw(&one.opened)?), ui)
+    let (media_type, bytes) = document(&one.opened, args.signed);
+    let mut line = reader.line(&key, media_type, bytes.len() as u64, None, &sent).await?;
+    line.signature = one.signature.map(|signature| SignedBy::new(session, &signature));
+    finish(Source::Granted(Box::new(line)), Some(raw(bytes)?), ui)
 }
 
 fn finish(source: Source, document: Option<Box<RawValue>>, ui: &Ui) -> Result<(), CliError> {
@@ -148,13 +157,13 @@ fn finish(source: Source, document: Option<Box<RawValue>>, ui: &Ui) -> Result<()
 }
 
 /// The document as a value of the answer. Numbers keep their text.
-fn raw(opened: &Opened) -> Result<Box<RawValue>, CliError> {
-    serde_json::from_slice(opened.payload.expose()).map_err(|_| AskError::NotText.into())
+fn raw(document: &[u8]) -> Result<Box<RawValue>, CliError> {
+    serde_json::from_slice(document).map_err(|_| AskError::NotText.into())
 }
 
 /// The document as it is, on standard output. What could act on a terminal goes there only in files.
-pub(super) fn print(opened: &Opened, ui: &Ui) -> Result<(), CliError> {
-    let bytes = opened.payload.expose();
+pub(super) fn print(opened: &Opened, signed: bool, ui: &Ui) -> Result<(), CliError> {
+    let (_, bytes) = document(opened, signed);
     let text = std::str::from_utf8(bytes).is_ok_and(|text| {
         text.split(['\n', '\r', '\t']).all(|line| crate::table::cell(line) == line)
     });

@@ -98,6 +98,7 @@ pub(super) async fn run(
         media_type,
         category: category.index(),
     });
+    let organization = organization.with_signing_policy(site.signing.clone());
     let (organization, contact, policy) = (&organization, &contact, &policy);
     let job = Job { organization, contact, policy, site: &site, session, ui };
     let report = job.import(sources, attached, args.again).await?;
@@ -156,8 +157,9 @@ impl Job<'_> {
         let inputs = documents.chain(attached);
         let mut shown = Shown::new(self.ui, files);
         let name = galen_chain::clear::inert(&self.session.display(self.contact.patient()));
-        let covers = format!("More proposals of this import for {name} follow.");
-        self.session.asking().allow_rest("Proposal", &covers);
+        let first = format!("Their proposal to {name} follows and needs a signature, too.");
+        let rest = format!("More documents and proposals of this import for {name} follow.");
+        self.session.asking().allow_documents(self.contact.patient(), &first, &rest);
         if again && !past.is_empty() {
             // What was signed is sent before it is forgotten.
             self.take_up(&past, &mut journal, &mut shown, Vec::new()).await?;
@@ -196,7 +198,7 @@ impl Job<'_> {
 }
 
 /// Why an input could not be read, as the SDK takes it.
-fn unread(error: CliError) -> io::Error {
+pub(super) fn unread(error: CliError) -> io::Error {
     match error {
         CliError::Read { source, .. } => source,
         other => io::Error::other(other),
@@ -285,23 +287,25 @@ impl Answer {
                 row(ui, &[&"sheet", &proposed.id, sheet])?;
             }
         }
-        self.rejects.iter().try_for_each(|rejected| {
-            for violation in &rejected.violations {
-                let (input, path) = (&rejected.input, &violation.path);
-                row(ui, &[&"refused", input, violation, path, &NONE, &violation.help()])?;
-            }
-            if !rejected.violations.is_empty() {
-                return Ok(());
-            }
-            let path = rejected.path.as_deref().unwrap_or(NONE);
-            let byte = rejected.byte.map(|byte| byte.to_string()).unwrap_or_default();
-            row(ui, &[&"refused", &rejected.input, &rejected.cause, &path, &byte])
-        })
+        self.rejects.iter().try_for_each(|rejected| rejected.print(ui))
     }
 }
 
 impl Rejected {
-    fn new(reject: &Reject) -> Self {
+    pub(super) fn print(&self, ui: &Ui) -> Result<(), CliError> {
+        for violation in &self.violations {
+            let (input, path) = (&self.input, &violation.path);
+            row(ui, &[&"refused", input, violation, path, &NONE, &violation.help()])?;
+        }
+        if !self.violations.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.as_deref().unwrap_or(NONE);
+        let byte = self.byte.map(|byte| byte.to_string()).unwrap_or_default();
+        row(ui, &[&"refused", &self.input, &self.cause, &path, &byte])
+    }
+
+    pub(super) fn new(reject: &Reject) -> Self {
         let bare = |cause| Self {
             input: reject.name.clone(),
             cause,

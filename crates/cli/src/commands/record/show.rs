@@ -17,7 +17,9 @@ use super::{
 use crate::{
     args::ShowArgs,
     asked::{AskError, documents, pick},
-    commands::shown::{Horizon, Moment, Party, cannot, category, patient, waiting},
+    commands::shown::{
+        Horizon, Moment, Party, SignedBy, cannot, category, document as plain, patient, waiting,
+    },
     error::CliError,
     outfile,
     session::Session,
@@ -54,6 +56,9 @@ struct Document {
     /// Against the version that stands, for an amendment.
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<Changes>,
+    /// Who signed it by parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<SignedBy>,
     /// Whether it is what it says.
     good: bool,
     /// What is wrong, if it is not; or that accepting has no effect.
@@ -146,6 +151,7 @@ async fn proposed(
         bytes: None,
         summary: Summary::default(),
         changes: None,
+        signature: None,
         good: true,
         fault: None,
         file: None,
@@ -167,6 +173,7 @@ async fn proposed(
     spinner.finish_and_clear();
     let Some(examined) = document.judge(examined)? else { return Ok((document, None)) };
     document.describe(&examined.opened);
+    document.signature = examined.signature.map(|it| SignedBy::new(session, &it));
     match examined.follows {
         None => {}
         Some((_, false)) => {
@@ -176,8 +183,8 @@ async fn proposed(
         Some((_, true)) => {
             let before = patient.open(examined.record.id()).await;
             let before = before.map_err(cannot("open the version that stands"))?;
-            let payloads = (before.payload.expose(), examined.opened.payload.expose());
-            document.changes = Changes::between(payloads.0, payloads.1);
+            let (before, now) = (plain(&before, false).1, plain(&examined.opened, false).1);
+            document.changes = Changes::between(before, now);
         }
     }
     Ok((document, Some(examined.opened)))
@@ -209,11 +216,15 @@ async fn record(
         bytes: None,
         summary: Summary::default(),
         changes: None,
+        signature: None,
         good: true,
         fault: None,
         file: None,
     };
     document.describe(&opened);
+    let signature = session.galen().signature_of(&opened);
+    let signature = waiting(ui, "check who signed it", signature).await?;
+    document.signature = signature.map(|it| SignedBy::new(session, &it));
     Ok((document, Some(opened)))
 }
 
@@ -232,9 +243,10 @@ impl Document {
     }
 
     fn describe(&mut self, opened: &Opened) {
-        self.media_type = Some(opened.media_type.as_str().to_owned());
-        self.bytes = Some(opened.payload.expose().len() as u64);
-        self.summary = Summary::of(opened.payload.expose());
+        let (media_type, bytes) = plain(opened, false);
+        self.media_type = Some(media_type.to_owned());
+        self.bytes = Some(bytes.len() as u64);
+        self.summary = Summary::of(bytes);
     }
 
     fn print(&self, ui: &Ui) -> Result<(), CliError> {
@@ -259,6 +271,7 @@ impl Document {
                 &verdict,
                 &self.file.as_deref().unwrap_or_default(),
                 &self.at.finality,
+                &self.signature.as_ref().map(SignedBy::to_string).unwrap_or_default(),
             ],
         )
     }
@@ -267,7 +280,7 @@ impl Document {
 fn print_document(shown: &[(Document, Option<Opened>)], ui: &Ui) -> Result<(), CliError> {
     match shown {
         [(document, _)] if !document.good => Err(AskError::Misproposed { count: 1 }.into()),
-        [(_, Some(opened))] => super::get::print(opened, ui),
+        [(_, Some(opened))] => super::get::print(opened, false, ui),
         [_] => Err(AskError::Nothing("the document was answered, or is too long to print").into()),
         _ => Err(AskError::Several { count: shown.len() }.into()),
     }
@@ -280,11 +293,11 @@ fn write(
     opened: &Opened,
 ) -> Result<String, CliError> {
     let path = if several {
-        let extension = outfile::extension(opened.media_type.as_str());
+        let extension = outfile::extension(plain(opened, false).0);
         let number = document.index.unwrap_or_default();
         out.join(format!("{number:03}-{}.{extension}", document.category))
     } else {
         out.to_owned()
     };
-    Ok(outfile::write(&path, opened.payload.expose(), false)?.display().to_string())
+    Ok(outfile::write(&path, plain(opened, false).1, false)?.display().to_string())
 }

@@ -21,7 +21,7 @@ const MAX_FILES: usize = 1_000_000;
 const MAX_FOLDERS: usize = 32;
 
 /// Files of a folder that are looked into.
-const ENDINGS: [&str; 3] = ["json", "ndjson", "smart-health-card"];
+const ENDINGS: [&str; 4] = ["json", "ndjson", "signed", "smart-health-card"];
 
 /// One document, or why it could not be read.
 pub(in crate::commands) struct Source {
@@ -60,7 +60,9 @@ impl Sources {
             }
         }
         if files.is_empty() && !inputs.is_empty() {
-            return Err(AskError::Nothing("the folder holds no .json and no .ndjson file").into());
+            return Err(
+                AskError::Nothing("the folder holds no .json, .ndjson or .signed file").into()
+            );
         }
         Ok(Self { files, lines: None, cards: None })
     }
