@@ -443,7 +443,7 @@ mod tests {
             "a grave warning is asked for by itself"
         );
 
-        assert_eq!(take(1), AskInFull, "and is not counted");
+        assert_eq!(take(1), Covered, "and uses none up");
     }
 
     /// Each row: what comes, for whom, what is said of it, and what the person's yes is for.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use galen_chain::CosignPolicy;
 use galen_fhir::Document;
-use galen_sdk::{Announced, Error, NewRecord};
+use galen_sdk::{Announced, Error, NewRecord, fhir_document};
 use galen_types::{ErrorKind, Plaintext, RecordKey};
 
 use super::{Teller, chart_records, sdk};
@@ -176,7 +176,8 @@ pub(super) async fn amend(
     let doing = "amend a record";
     let (record, category, policy) = &chart.amendable;
     let opened = cast.patient.open(record.id()).await.map_err(sdk(doing))?;
-    let document = NewRecord::fhir(*category, reviewed(opened.payload.expose())?);
+    let document = fhir_document(&opened).ok_or(CliError::Demo("a record is no document"))?;
+    let document = NewRecord::fhir(*category, reviewed(document)?);
     let announced = cast
         .hospital_a
         .amend(&chart.contact, record.id(), &document, policy)
