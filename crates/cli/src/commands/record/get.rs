@@ -34,7 +34,7 @@ struct Answer {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Source {
-    Own(Own),
+    Own(Box<Own>),
     Granted(Box<Line>),
 }
 
@@ -93,7 +93,7 @@ async fn own(
         let (_, manifest) = waiting(ui, doing, work).await?;
         let (media_type, bytes, path) = end(file, &manifest, args.signed)?;
         let path = Some(path.display().to_string());
-        return finish(Source::Own(made(&media_type, bytes, path, None)), None, ui);
+        return finish(Source::Own(Box::new(made(&media_type, bytes, path, None))), None, ui);
     }
     let opened = waiting(ui, doing, patient.open(key.id())).await?;
     let signature = waiting(ui, "check who signed it", session.galen().signature_of(&opened));
@@ -103,7 +103,7 @@ async fn own(
     }
     let (media_type, bytes) = document(&opened, args.signed);
     let own = made(media_type, bytes.len() as u64, None, signature);
-    finish(Source::Own(own), Some(raw(bytes)?), ui)
+    finish(Source::Own(Box::new(own)), Some(raw(bytes)?), ui)
 }
 
 async fn granted(args: &GetArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {

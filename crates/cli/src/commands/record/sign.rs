@@ -114,7 +114,6 @@ async fn sign(
 }
 
 /// What an input is called, and its documents with their categories.
-#[expect(clippy::type_complexity, reason = "said once, used once")]
 fn drafts(source: Source) -> (String, Result<Vec<(String, Plaintext)>, galen_sdk::Error>) {
     let Source { input, line, bytes } = source;
     let name = line.map_or_else(|| input.clone(), |line| format!("{input}:{line}"));
