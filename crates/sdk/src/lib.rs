@@ -119,8 +119,8 @@ mod pipe;
 mod presentation;
 mod requests;
 mod reseal;
-mod summary;
 mod signed;
+mod summary;
 
 pub use archive::MAX_ARCHIVE_LEN;
 pub use attest::{DocumentSignature, SignatureState};
@@ -145,8 +145,8 @@ pub use patient::{Patient, ProposedRecord};
 pub use presentation::{MAX_PRESENTATION_LEN, PRESENTATION, Presentation};
 pub use requests::{Asked, MAX_MESSAGE_LEN, MAX_REQUESTS, Question, ReceivedRequest, Requested};
 pub use reseal::ResealedRecord;
-pub use summary::{ChartRecords, MAX_CHART_DOCUMENTS, MissingRecord, ReadRecords};
 pub use signed::{
     Attestation, MAX_HEAD_LEN, MAX_SIGNED_LEN, SIGNED_DOCUMENT, SignedDocument, document_in,
     document_range, fhir_document,
 };
+pub use summary::{ChartRecords, MAX_CHART_DOCUMENTS, MissingRecord, ReadRecords};
