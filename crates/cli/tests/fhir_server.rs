@@ -423,3 +423,80 @@ fn versions_and_transactions_go_as_they_are() {
     assert_eq!(states(&said), [("Bundle".to_owned(), "done".to_owned())]);
     assert_eq!(twin.asked().last().unwrap().body, transaction);
 }
+
+/// `scripts/fhir-server` starts HAPI FHIR and names it.
+#[test]
+fn a_real_server_is_pulled_from_and_pushed_to() {
+    let (Ok(url), Ok(token)) =
+        (std::env::var("GALEN_FHIR_SERVER"), std::env::var("GALEN_FHIR_TOKEN_FILE"))
+    else {
+        assert!(std::env::var_os("GALEN_REQUIRE_FHIR_SERVER").is_none(), "no FHIR server");
+        eprintln!("skipped: no FHIR server (scripts/fhir-server run)");
+        return;
+    };
+    let desk = Desk::new();
+    let with = |verb, args: &[&str]| {
+        desk.run(&[&["fhir", verb, "--server", &url, "--token-file", &token], args].concat())
+    };
+    // The server stays as it is after other runs.
+    let anna = format!("anna-{}", std::process::id());
+    let observation = |n: usize| {
+        format!(
+            r#"{{"resourceType":"Observation","id":"{anna}-{n}","status":"final","code":{{"text":"Magnesium"}},"subject":{{"reference":"Patient/{anna}"}},"valueQuantity":{{"value":1.0{n:02}00}}}}"#
+        )
+    };
+    let mut lines =
+        vec![format!(r#"{{"resourceType":"Patient","id":"{anna}","birthDate":"1980-02-29"}}"#)];
+    lines.extend((0..65).map(observation));
+    lines.push(format!(
+        r#"{{"resourceType":"Observation","identifier":[{{"system":"urn:lab","value":"{anna} b&c|d"}}],"status":"final","code":{{"text":"x"}},"subject":{{"reference":"Patient/{anna}"}}}}"#
+    ));
+    desk.write("in.ndjson", &lines.join("\n"));
+    let said = with("push", &["in.ndjson", "--json"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(states(&said).iter().all(|(_, state)| state == "created"), "{}", said.stdout);
+    let said = with("push", &["in.ndjson", "--state", "fresh", "--json"]);
+    let last = states(&said).pop().unwrap().1;
+    assert_eq!((said.code, last.as_str()), (0, "there"), "found by its identifier");
+
+    let said = with("pull", &["--patient", &anna, "--out", "all.ndjson", "--json"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((report["accepted"].as_u64(), report["pages"].as_u64()), (Some(67), Some(4)));
+    let text = desk.read("all.ndjson");
+    (0..65).for_each(|n| assert!(text.contains(&format!("\"value\":1.0{n:02}00}}")), "{n}"));
+
+    // What was pulled names its version: it is updated once, and then the server has another.
+    desk.write("changed.ndjson", &text.replace("Magnesium", "Calcium"));
+    assert_eq!(with("push", &["changed.ndjson"]).code, 0);
+    let said = with("push", &["changed.ndjson", "--state", "again"]);
+    assert_eq!(said.code, 7, "{}", said.stderr);
+    assert!(said.stdout.contains("412") && said.stdout.contains("the server has version"));
+
+    let transaction = format!(
+        r#"{{"resourceType":"Bundle","type":"transaction","entry":[{{"resource":{{"resourceType":"Patient","id":"{anna}-t"}},"request":{{"method":"PUT","url":"Patient/{anna}-t"}}}}]}}"#
+    );
+    desk.write("transaction.json", &transaction);
+    assert_eq!(with("push", &["transaction.json"]).code, 0);
+    let found =
+        with("pull", &["--type", "Patient", "--patient", &format!("{anna}-t"), "--out", "t.json"]);
+    assert_eq!(found.code, 0, "{}", found.stderr);
+    assert!(desk.read("t.json").contains(&format!("{anna}-t")));
+
+    desk.write("wrong", "not-the-token");
+    fs::set_permissions(desk.path("wrong"), fs::Permissions::from_mode(0o600)).unwrap();
+    let said = desk.run(&[
+        "fhir",
+        "pull",
+        "--server",
+        &url,
+        "--token-file",
+        "wrong",
+        "--patient",
+        &anna,
+        "--out",
+        "x.json",
+    ]);
+    assert_eq!(said.code, 4, "{}", said.stderr);
+    assert_eq!(with("pull", &["--patient", "nobody-here", "--out", "x.json"]).code, 3);
+}

@@ -6,10 +6,15 @@
 #[path = "people/world.rs"]
 mod world;
 
+#[allow(dead_code, reason = "shared with the tests that need all of it")]
+#[path = "fhir_server/twin.rs"]
+mod twin;
+
 use std::{collections::BTreeMap, path::Path};
 
 use galen_fhir::Document;
 use serde_json::Value;
+use twin::{Twin, observation_line};
 use world::{Person, World, at, items, mode};
 
 /// What the records say and nothing that is written about them may.
@@ -146,11 +151,47 @@ fn a_chart_is_exported_as_fhir() {
     let transaction = at(accessed.unwrap(), "/at/transaction");
     assert_eq!(at(disclosed, "/entity/1/detail/1/valueString"), transaction);
 
-    for_the_oracle(&folder);
+    for_the_oracles(patient, &folder);
 }
 
-/// What the program wrote, kept for the check by a library of others.
-fn for_the_oracle(folder: &Path) {
+#[test]
+fn what_is_pulled_becomes_records_and_what_they_say_is_pushed() {
+    let (cast, twin) = (Cast::gather(), Twin::start().with_patient(4));
+    let (world, patient) = (&cast.world, &cast.patient);
+    let pulled = world.path("pulled.json");
+    let pull = ["fhir", "pull", "--server", &twin.url, "--patient", "anna", "--out", &pulled];
+    cast.hospital.ok(&pull);
+    cast.hospital.ok(&["record", "propose", "--to", "anna", &pulled]);
+    patient.ok(&["record", "accept", "--all"]);
+    let list = patient.json(&["record", "list", "--category", "laboratory"]);
+    let record = at(&items(&list, "/records")[0], "/id").to_owned();
+    let document = patient.ok(&["record", "get", &record]).stdout;
+    for n in 0..4 {
+        assert!(document.contains(&observation_line(n)), "{n}: {document}");
+    }
+
+    let out = world.path("made.ndjson");
+    patient.ok(&["fhir", "export", &record, "--what", "provenance,documents", "--out", &out]);
+    let lines = std::fs::read_to_string(&out).unwrap();
+    assert_eq!(lines.lines().count(), 2, "one record was asked for");
+    let pushed = patient.json(&["fhir", "push", "--server", &twin.url, &out]);
+    assert_eq!((pushed["sent"].as_u64(), pushed["refused"].as_u64()), (Some(2), Some(0)));
+    for line in lines.lines() {
+        let resource: Value = serde_json::from_str(line).unwrap();
+        let key = format!("{}/{}", at(&resource, "/resourceType"), at(&resource, "/id"));
+        assert_eq!(twin.kept(&key).as_deref(), Some(line));
+    }
+}
+
+/// What the program wrote goes to a real FHIR server, and is kept for the check by a library of others.
+fn for_the_oracles(patient: &Person, folder: &Path) {
+    if let (Ok(server), Ok(token)) =
+        (std::env::var("GALEN_FHIR_SERVER"), std::env::var("GALEN_FHIR_TOKEN_FILE"))
+    {
+        let push = ["fhir", "push", "--server", &server, "--token-file", &token];
+        let pushed = patient.json(&[&push[..], &[folder.to_str().unwrap()]].concat());
+        assert_eq!(pushed["refused"], 0, "{pushed:#}");
+    }
     let Some(out) = std::env::var_os("GALEN_FHIR_OUT") else { return };
     std::fs::create_dir_all(&out).unwrap();
     for name in ["Provenance", "AuditEvent", "DocumentReference"] {
