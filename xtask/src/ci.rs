@@ -75,6 +75,15 @@ const STEPS: &[Step] = &[
         let check = "tests/oracles/python/standards.py";
         shop.run(shop.command(shop.tools.python()).arg(check).arg(&out))
     }),
+    step("chart", 10, |shop| {
+        let out = shop.root.join("target/chart-out");
+        let mut test = shop.command(cargo());
+        shop.run(
+            test.args(["test", "-p", "galen-fhir", "--test", "chart"]).env("GALEN_CHART_OUT", &out),
+        )?;
+        let check = "tests/oracles/python/chart.py";
+        shop.run(shop.command(shop.tools.python()).arg(check).arg(&out))
+    }),
     step("demo", 30, |shop| {
         shop.cargo(&["build", "--release"])?;
         shop.demo(&[], 10.0)?;

@@ -648,6 +648,9 @@ fn changes_name_who_and_when() {
     let terms = ExportTerms { title: "Changes".to_owned(), made: NOW };
     let out = is.to_change_lists(&was, &changes, &Section::ALL, &terms);
     Document::read(&out).unwrap();
+    if let Some(folder) = out_folder() {
+        fs::write(folder.join("changes.list.json"), &out).unwrap();
+    }
     let out: Value = serde_json::from_slice(&out).unwrap();
     let list = |at: usize| &out["entry"][at]["resource"];
     let flags = |at: usize| -> Vec<String> {
@@ -791,12 +794,18 @@ fn corpus() -> Option<PathBuf> {
     None
 }
 
-/// Every document of other people reconciles, keeps each resource, and gives exports that the reader accepts. With
-/// `GALEN_CHART_OUT` the exports and figures are written there, for `tests/oracles/python/chart.py`.
+/// Where exports are written for `tests/oracles/python/chart.py`, if they are.
+fn out_folder() -> Option<PathBuf> {
+    let folder = PathBuf::from(env::var_os("GALEN_CHART_OUT")?);
+    fs::create_dir_all(&folder).unwrap();
+    Some(folder)
+}
+
+/// Every document of other people reconciles, keeps each resource, and gives exports that the reader accepts.
 #[test]
 fn documents_of_others_reconcile() {
     let Some(corpus) = corpus() else { return };
-    let out = env::var_os("GALEN_CHART_OUT").map(PathBuf::from);
+    let out = out_folder();
     let mut figures = Vec::new();
     for folder in ["synthea", "synthea-hiv", "ips", "hl7-r4-examples"] {
         let mut paths: Vec<_> =
