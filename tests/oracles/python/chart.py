@@ -143,7 +143,12 @@ def taken(document):
 def check_export(path, source):
     """What is wrong with one export."""
     bundle = load(path)
-    Bundle.model_validate_json(path.read_text())
+    try:
+        Bundle.model_validate_json(path.read_text())
+    except ValueError as error:
+        # Without the values: they are somebody's.
+        yield ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
+        return
     urls = [entry["fullUrl"] for entry in bundle["entry"]]
     if len(urls) != len(set(urls)):
         yield "two entries with one fullUrl"
