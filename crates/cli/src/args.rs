@@ -6,6 +6,7 @@ mod card;
 mod chart;
 mod config;
 mod consent;
+mod consent_fhir;
 mod contact;
 mod content;
 mod demo;
@@ -35,6 +36,7 @@ pub(crate) use self::{
     chart::ChartArgs,
     config::ConfigCommand,
     consent::{ConsentCommand, ConsentGrantArgs, ConsentRevokeArgs},
+    consent_fhir::{ConsentExportArgs, ConsentImportArgs, ConsentScopesArgs, FlavourArg},
     contact::{AddContactArgs, CardArgs, ContactCommand, IntroduceArgs},
     content::{
         ContentCheckArgs, ContentCommand, ContentCopyArgs, ContentListArgs, ContentPruneArgs,

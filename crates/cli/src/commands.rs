@@ -5,6 +5,7 @@ mod audit;
 mod chart;
 pub(crate) mod config;
 mod consent;
+mod consent_fhir;
 mod contact;
 mod content;
 mod demo;

@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use galen_fhir::{Category, Preset};
 use galen_types::Purpose;
 
+use super::consent_fhir::{ConsentExportArgs, ConsentImportArgs, ConsentScopesArgs};
 use crate::when::{Instant, Lifetime};
 
 /// Consents: who may read what, why and until when. For patients.
@@ -15,6 +16,9 @@ pub(crate) enum ConsentCommand {
     Revoke(ConsentRevokeArgs),
     RevokeAll(ConsentRevokeAllArgs),
     List(ConsentListArgs),
+    Export(ConsentExportArgs),
+    Import(ConsentImportArgs),
+    Scopes(ConsentScopesArgs),
 }
 
 /// Let somebody read categories of your records, for a purpose and a time.

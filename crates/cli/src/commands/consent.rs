@@ -14,6 +14,7 @@ use crate::{
     book::KnownConsent,
     code::{Code, Kind},
     commands::{
+        consent_fhir::{export, import, scopes},
         effect::Effect,
         shown::{
             Horizon, Landed, Moment, Party, cannot, category, indexes, landed, patient, purposes,
@@ -42,6 +43,9 @@ pub(crate) async fn run(
         ConsentCommand::Revoke(args) => revoke(args, &patient, session, ui).await,
         ConsentCommand::RevokeAll(_) => revoke_all(&patient, session, ui).await,
         ConsentCommand::List(_) => list_all(&patient, session, ui).await,
+        ConsentCommand::Export(args) => export::run(args, &patient, session, ui).await,
+        ConsentCommand::Import(args) => import::run(args, &patient, session, ui).await,
+        ConsentCommand::Scopes(args) => scopes::run(args, &patient, session, ui).await,
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -211,7 +215,7 @@ pub(crate) async fn give(
 }
 
 /// The terms are on chain only as a salted hash: without the book nobody could say them again.
-fn keep(
+pub(crate) fn keep(
     session: &Session,
     consent: &Consent,
     categories: &[u8],
@@ -231,7 +235,7 @@ fn keep(
 }
 
 /// Takes terms out of the book that certainly did not reach the chain.
-fn forget(session: &Session, error: &CliError, id: ConsentId) -> Result<(), CliError> {
+pub(crate) fn forget(session: &Session, error: &CliError, id: ConsentId) -> Result<(), CliError> {
     let surely = matches!(
         error.kind(),
         ErrorKind::Declined | ErrorKind::Denied | ErrorKind::Invalid | ErrorKind::NotFound
@@ -246,7 +250,7 @@ fn forget(session: &Session, error: &CliError, id: ConsentId) -> Result<(), CliE
 }
 
 /// What a person should look at twice.
-fn warn(request: &GrantRequest, session: &Session, ui: &Ui) {
+pub(crate) fn warn(request: &GrantRequest, session: &Session, ui: &Ui) {
     let known = galen_fhir::Category::from_index;
     let sensitive = |index: &&u8| known(**index).is_some_and(galen_fhir::Category::is_sensitive);
     let named: Vec<String> =
