@@ -84,6 +84,16 @@ const STEPS: &[Step] = &[
         let check = "tests/oracles/python/chart.py";
         shop.run(shop.command(shop.tools.python()).arg(check).arg(&out))
     }),
+    step("consents", 10, |shop| {
+        let out = shop.root.join("target/consent-out");
+        let mut test = shop.command(cargo());
+        shop.run(
+            test.args(["test", "-p", "galen-cli", "--test", "consent_fhir"])
+                .env("GALEN_CONSENT_OUT", &out),
+        )?;
+        let check = "tests/oracles/python/consent.py";
+        shop.run(shop.command(shop.tools.python()).arg(check).arg(&out))
+    }),
     step("demo", 30, |shop| {
         shop.cargo(&["build", "--release"])?;
         shop.demo(&[], 10.0)?;

@@ -15,6 +15,7 @@ use crate::{
     code::{Code, Kind},
     commands::{
         consent::{Terms, forget, keep, warn},
+        effect::Effect,
         fhir::read_input,
         shown::{Landed, Party, category, landed, purposes, sending, waiting},
     },
@@ -53,6 +54,8 @@ struct Grant {
     from: Option<u64>,
     /// First Unix second at which it no longer holds.
     until: u64,
+    /// What it opens and what it does not, in words for people.
+    effect: Effect,
     /// The line for the reader.
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<String>,
@@ -104,7 +107,7 @@ pub(crate) async fn run(
         left_out: left_out.collect(),
         sent: None,
     };
-    answer.explain(ui);
+    answer.explain(&wanted, ui);
     if answer.grants.is_empty() && !args.dry_run {
         return Err(nothing(&answer));
     }
@@ -248,6 +251,7 @@ impl Grant {
             purposes: purposes(request.purposes),
             from: request.not_before,
             until: one.until,
+            effect: Effect::new(&request.categories, request.purposes),
             grant: None,
         }
     }
@@ -264,19 +268,14 @@ impl Grant {
 
 impl Imported {
     /// What will be granted and what not, for the person who is about to sign.
-    fn explain(&self, ui: &Ui) {
-        for grant in &self.grants {
-            ui.status(&format!(
-                "{} may read {} for {}, from {} until {}.",
-                grant.reader(),
-                list(&grant.categories),
-                list(&grant.purposes),
-                grant.start(),
-                Instant::from_unix(grant.until),
-            ));
+    fn explain(&self, wanted: &[Wanted], ui: &Ui) {
+        for (grant, one) in self.grants.iter().zip(wanted) {
+            let until = Instant::from_unix(grant.until);
+            ui.show(&format!("{} may read from {} until {until}.", grant.reader(), grant.start()));
+            grant.effect.show(one.request.purposes, ui);
         }
         for it in &self.left_out {
-            ui.status(&format!("Not expressed: {} ({}): {}.", it.what, it.path, it.effect));
+            ui.show(&format!("Not expressed: {} ({}): {}.", it.what, it.path, it.effect));
         }
     }
 
