@@ -402,7 +402,6 @@ fn records_of_a_chart_are_shared_byte_for_byte() {
         "https://files.example/me",
         "--out",
         &up,
-        "--yes",
     ]);
     assert_eq!(shared["resources"], 2);
     let link = HealthLink::parse(at(&shared, "/link")).unwrap();
@@ -414,15 +413,8 @@ fn records_of_a_chart_are_shared_byte_for_byte() {
         "{text}"
     );
     // The whole chart as a summary.
-    let shared = patient.json(&[
-        "share",
-        "--ips",
-        "--base-url",
-        "https://files.example/me",
-        "--out",
-        &up,
-        "--yes",
-    ]);
+    let shared =
+        patient.json(&["share", "--ips", "--base-url", "https://files.example/me", "--out", &up]);
     let link = HealthLink::parse(at(&shared, "/link")).unwrap();
     let jwe = fs::read_to_string(at(&shared, "/file")).unwrap();
     let summary = link.key.open(&jwe, 1 << 20).unwrap();

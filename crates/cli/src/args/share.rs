@@ -118,7 +118,7 @@ pub(crate) struct ShareServeArgs {
     `opened` or `tried`, reader. Links written with --out are not listed: nobody counts them.")]
 pub(crate) struct ShareListArgs {
     /// The beginning of a link's id, 8 characters or more.
-    #[arg(value_name = "ID", allow_hyphen_values = true)]
+    #[arg(value_name = "ID")]
     pub(crate) id: Option<String>,
 }
 
@@ -128,7 +128,7 @@ pub(crate) struct ShareListArgs {
     Text output, separated by tabs: beginning of the id, `stopped`.")]
 pub(crate) struct ShareStopArgs {
     /// The beginning of a link's id, 8 characters or more.
-    #[arg(value_name = "ID", required = true, allow_hyphen_values = true)]
+    #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
 }
 

@@ -94,7 +94,7 @@ impl ShareServer {
         base_url: &str,
         log: impl Fn(&ShareEvent) + Send + Sync + 'static,
     ) -> Result<Self, ShareError> {
-        std::fs::create_dir_all(store.folder())?;
+        store.make_folder()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let held = options.open(store.folder().join(".serving"))?;
@@ -161,7 +161,7 @@ impl ShareServer {
 
     /// The turn of a link that exists, so that only those are remembered.
     fn turn(&self, id: &ShareId) -> Result<Arc<tokio::sync::Mutex<()>>, Refusal> {
-        if self.0.store.state(id, 0).is_err() {
+        if !self.0.store.has(id) {
             return Err(Refusal::Gone);
         }
         Ok(Arc::clone(lock(&self.0.turns).entry(id.clone()).or_default()))

@@ -33,7 +33,13 @@ pub struct ShareId(String);
 
 impl ShareId {
     fn generate() -> Result<Self, ShareError> {
-        Ok(Self(LinkKey::generate()?.to_text().to_string()))
+        // One that begins like a flag of a command would have to be quoted by people.
+        loop {
+            let text = LinkKey::generate()?.to_text();
+            if text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+                return Ok(Self(text.to_string()));
+            }
+        }
     }
 
     /// The whole id: whoever has it can ask for the files.
@@ -239,7 +245,7 @@ impl ShareStore {
             direct: share.direct,
             content_types,
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        self.make_folder()?;
         let new = self.folder.join(format!(".new-{}", id.short()));
         DirBuilder::new().mode(0o700).create(&new)?;
         let terms = serde_json::to_vec_pretty(&terms).map_err(io::Error::from)?;
@@ -357,6 +363,16 @@ impl ShareStore {
             _ if index >= terms.content_types.len() => Err(Refusal::Gone),
             _ => Ok(self.file(id, &terms, index)?),
         }
+    }
+
+    /// Makes the folder, which nobody else can look into.
+    pub(super) fn make_folder(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)
+    }
+
+    /// Whether there is such a link, in whatever state.
+    pub(super) fn has(&self, id: &ShareId) -> bool {
+        self.place(id).is_dir()
     }
 
     fn ids(&self) -> Result<Vec<ShareId>, ShareError> {
