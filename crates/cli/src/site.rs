@@ -16,12 +16,17 @@
 //! [signing]
 //! whole = ["DiagnosticReport"]
 //! core = ["Observation.interpretation"]
+//!
+//! [codes]
+//! replace = false
+//! file = "codes.tsv"
+//! rows = [["https://lab.example/codes", "HIV*", "hiv"]]
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use galen_fhir::{
-    Compliance,
+    CodeSettings, CodeTable, Compliance,
     chart::Ingredients,
     near_names,
     parts::{PartsError, SigningPolicy},
@@ -44,6 +49,11 @@ pub(crate) struct Site {
     pub(crate) ingredients: Ingredients,
     /// Which parts of what it signs must stay together.
     pub(crate) signing: SigningPolicy,
+    /// Which codes are sensitive, beside or in place of those that Galen knows.
+    pub(crate) codes: CodeSettings,
+    /// The table that `codes` gives.
+    #[serde(skip)]
+    pub(crate) table: CodeTable,
 }
 
 impl Site {
@@ -71,18 +81,20 @@ impl Site {
 
     /// Reads the tables that the file names beside it.
     fn with_files(mut self, path: &Path) -> Result<Self, CliError> {
-        let Some(name) = self.ingredients.file() else { return Ok(self) };
-        let file = path.parent().unwrap_or(Path::new(".")).join(name);
-        let help = "each line of the file of [ingredients]: system, code and ingredient, with tabs between them";
-        let text = read_text(&file)?.ok_or_else(|| {
-            CliError::not_found(
-                format!("there is no {}, named by {}", file.display(), path.display()),
-                help,
-            )
-        })?;
-        let failed =
-            |error| CliError::invalid(format!("cannot use {}: {error}", file.display()), help);
-        self.ingredients.extend_tsv(&text).map_err(failed)?;
+        if let Some(name) = self.ingredients.file().map(Path::new) {
+            let help = "each line of the file of [ingredients]: system, code and ingredient, with tabs between them";
+            let (file, text) = beside(path, name, help)?;
+            let failed = |error| unusable(&file, &error, help);
+            self.ingredients.extend_tsv(&text).map_err(failed)?;
+        }
+        let help = "each line or row of [codes]: system, code and sensitive category, with tabs between them";
+        let named = self.codes.file.as_deref().map(|name| beside(path, name, help)).transpose()?;
+        let text = named.as_ref().map(|(_, text)| text.as_str());
+        let file = named.as_ref().map_or(path, |(file, _)| file);
+        self.table = self
+            .codes
+            .table(text)
+            .map_err(|error| unusable(if error.is_row { path } else { file }, &error, help))?;
         Ok(self)
     }
 
@@ -90,6 +102,20 @@ impl Site {
     pub(crate) fn summary(&self) -> &'static str {
         if self.compliance.is_empty() { "no rule for documents" } else { "rules for documents" }
     }
+}
+
+/// The file of this name beside the site's own, and what it holds.
+fn beside(site: &Path, name: &Path, help: &'static str) -> Result<(PathBuf, String), CliError> {
+    let file = site.parent().unwrap_or(Path::new(".")).join(name);
+    let text = read_text(&file)?.ok_or_else(|| {
+        let message = format!("there is no {}, named by {}", file.display(), site.display());
+        CliError::not_found(message, help)
+    })?;
+    Ok((file, text))
+}
+
+fn unusable(file: &Path, error: &dyn std::fmt::Display, help: &'static str) -> CliError {
+    CliError::invalid(format!("cannot use {}: {error}", file.display()), help)
 }
 
 /// `; did you mean NAME?` behind what a parser says of a key that it does not know, if one is near.

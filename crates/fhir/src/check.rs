@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{Category, Document, FhirError};
+use crate::{Category, CodeTable, Document, FhirError};
 
 /// An accepted document: how many records it would become, and in which segments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,7 +46,16 @@ pub struct CategorySummary {
 ///
 /// As [`Document::read`].
 pub fn check(bytes: &[u8]) -> Result<Summary, FhirError> {
-    let document = Document::read(bytes)?;
+    check_with(bytes, CodeTable::built_in())
+}
+
+/// As [`check`], with a site's table of sensitive codes in place of the built-in one.
+///
+/// # Errors
+///
+/// As [`Document::read`].
+pub fn check_with(bytes: &[u8], codes: &CodeTable) -> Result<Summary, FhirError> {
+    let document = Document::read_with(bytes, codes)?;
     let drafts = document.split();
     let mut categories = BTreeMap::<Category, CategorySummary>::new();
     for draft in &drafts {

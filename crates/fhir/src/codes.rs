@@ -118,11 +118,12 @@ impl CodeTable {
     ///
     /// # Errors
     ///
-    /// As [`Self::with_text`]; a row counts as a line.
+    /// As [`Self::with_text`].
     pub fn with_rows(&self, rows: &[[String; 3]]) -> Result<Self, CodesError> {
         let mut table = self.clone();
         for (at, [system, code, value]) in rows.iter().enumerate() {
-            table.add([system, code, value]).map_err(|fault| fault.on(at + 1))?;
+            let failed = |fault: CodesFault| CodesError { is_row: true, ..fault.on(at + 1) };
+            table.add([system, code, value]).map_err(failed)?;
         }
         Ok(table.sorted())
     }
@@ -285,10 +286,12 @@ impl CodeSettings {
 
 /// A code table is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} of the code table: {fault}")]
+#[error("{} {line} of the code table: {fault}", if *.is_row { "row" } else { "line" })]
 pub struct CodesError {
-    /// Counted from 1; 0 for the whole text. Of rows that do not come from a file, the row.
+    /// Counted from 1; 0 for the whole text.
     pub line: usize,
+    /// Whether it is one of [`CodeSettings::rows`] rather than a line of a text.
+    pub is_row: bool,
     /// What is wrong there.
     pub fault: CodesFault,
 }
@@ -356,7 +359,7 @@ pub enum CodesFault {
 
 impl CodesFault {
     const fn on(self, line: usize) -> CodesError {
-        CodesError { line, fault: self }
+        CodesError { line, is_row: false, fault: self }
     }
 }
 
@@ -493,7 +496,7 @@ mod tests {
         for (row, fault) in rows {
             let text = format!("# Ours.\n\n{row}\n");
             let error = CodeTable::built_in().with_text(&text).unwrap_err();
-            assert_eq!(error, CodesError { line: 3, fault }, "{row}");
+            assert_eq!(error, fault.on(3), "{row}");
         }
     }
 

@@ -41,7 +41,9 @@ mod split;
 mod table;
 
 pub use category::Category;
-pub use check::{CategorySummary, LineError, NdjsonSummary, Summary, check, check_ndjson};
+pub use check::{
+    CategorySummary, LineError, NdjsonSummary, Summary, check, check_ndjson, check_with,
+};
 pub use codes::{
     CodeSettings, CodeTable, CodesError, CodesFault, MAX_CODE_LEN, MAX_ROWS, MAX_SPANS,
     MAX_SYSTEM_LEN, MAX_SYSTEMS, MAX_TABLE_LEN,

@@ -25,7 +25,7 @@ use std::{
 use alloy_primitives::{B256, Bytes, Keccak256, keccak256};
 use galen_chain::{CosignPolicy, SignedProposal, typed};
 use galen_crypto::{Committed, MediaType, random_salt};
-use galen_fhir::{Compliance, Document, Draft, parts::Seed};
+use galen_fhir::{CodeTable, Compliance, Document, Draft, parts::Seed};
 use galen_types::{
     Commitment, ErrorKind, Leaf, LeafKind, Plaintext, ProposalId, RecordKey, Salt, Segment,
     VersionId,
@@ -145,6 +145,7 @@ pub struct Import<'a> {
     journal: &'a mut dyn Journal,
     progress: &'a mut (dyn FnMut(&ImportProgress) + Send),
     compliance: Compliance,
+    codes: CodeTable,
     salt: Salt,
     parts: HashMap<B256, u32>,
     done: HashSet<Part>,
@@ -202,6 +203,7 @@ impl<'a> Import<'a> {
             journal,
             progress,
             compliance: Compliance::default(),
+            codes: CodeTable::default(),
             salt,
             parts: HashMap::new(),
             done: HashSet::new(),
@@ -220,6 +222,15 @@ impl<'a> Import<'a> {
     #[must_use]
     pub fn checked_by(mut self, compliance: Compliance) -> Self {
         self.compliance = compliance;
+        self
+    }
+
+    /// Sorts documents by a site's table of sensitive codes in place of the built-in one. A patient takes
+    /// what is sorted more strictly than by their own table, and refuses what is sorted less so. The table
+    /// must stay the same until an import that was interrupted is complete.
+    #[must_use]
+    pub fn sorted_by(mut self, codes: CodeTable) -> Self {
+        self.codes = codes;
         self
     }
 
@@ -263,7 +274,7 @@ impl<'a> Import<'a> {
         if starts_signed(bytes.expose()) {
             return self.take_signed(input, bytes).await;
         }
-        let document = match Document::read(bytes.expose()) {
+        let document = match Document::read_with(bytes.expose(), &self.codes) {
             Ok(document) => document,
             Err(fault) => return Ok(Err(Error::Fhir(fault))),
         };

@@ -23,7 +23,8 @@ pub(crate) enum FhirCommand {
         /// Files to check; `-` is standard input.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// Also hold them against the rules of the site (--site), as `galen record propose` does.
+        /// Also hold them against the rules of the site (--site), and sort them by its table of sensitive
+        /// codes, as `galen record propose` does.
         #[arg(long)]
         compliance: bool,
     },

@@ -14,8 +14,8 @@ use std::{
 };
 
 use galen_fhir::{
-    CategorySummary, Compliance, Document, FhirError, LineError, MAX_INPUT_LEN, Violation, check,
-    check_ndjson,
+    CategorySummary, Compliance, Document, FhirError, LineError, MAX_INPUT_LEN, Violation,
+    check_ndjson, check_with,
 };
 use galen_types::ErrorKind;
 use serde::Serialize;
@@ -37,11 +37,11 @@ use crate::{
 pub(crate) fn run(command: &FhirCommand, globals: &Globals, ui: &Ui) -> Result<ExitCode, CliError> {
     match command {
         FhirCommand::Check { files, compliance } => {
-            let rules = match compliance {
-                true => Site::read(&Settings::resolve(globals)?)?.compliance,
-                false => Compliance::default(),
+            let site = match compliance {
+                true => Site::read(&Settings::resolve(globals)?)?,
+                false => Site::default(),
             };
-            check_files(files, &rules, ui)
+            check_files(files, &site, ui)
         }
         FhirCommand::Pull(args) => block_on(pull::run(args, globals, ui)),
         FhirCommand::Push(args) => block_on(push::run(args, globals, ui)),
@@ -101,12 +101,12 @@ struct Broken {
     violation: Violation,
 }
 
-fn check_files(files: &[PathBuf], rules: &Compliance, ui: &Ui) -> Result<ExitCode, CliError> {
+fn check_files(files: &[PathBuf], site: &Site, ui: &Ui) -> Result<ExitCode, CliError> {
     let mut reports = Vec::new();
     let mut unreadable = Vec::new();
     for path in files {
         // One file that cannot be read does not hide what is wrong with the others.
-        let report = match check_file(path, rules) {
+        let report = match check_file(path, site) {
             Ok(report) => report,
             Err(error) => {
                 ui.error(&error);
@@ -134,7 +134,7 @@ fn check_files(files: &[PathBuf], rules: &Compliance, ui: &Ui) -> Result<ExitCod
     })
 }
 
-fn check_file(path: &Path, rules: &Compliance) -> Result<FileReport, CliError> {
+fn check_file(path: &Path, site: &Site) -> Result<FileReport, CliError> {
     let bytes = read_input(path)?;
     let file = path.display().to_string();
     let empty = FileReport {
@@ -150,13 +150,13 @@ fn check_file(path: &Path, rules: &Compliance) -> Result<FileReport, CliError> {
     };
     if path.extension().is_some_and(|extension| extension == "ndjson") {
         let summary = check_ndjson(&bytes);
-        let violations = broken_lines(&bytes, rules);
+        let violations = broken_lines(&bytes, &site.compliance);
         let accepted = summary.refused.is_empty() && violations.is_empty();
         let resources = summary.accepted;
         return Ok(FileReport { accepted, resources, lines: summary.refused, violations, ..empty });
     }
-    let violations = broken(&bytes, None, rules);
-    Ok(match check(&bytes) {
+    let violations = broken(&bytes, None, &site.compliance);
+    Ok(match check_with(&bytes, &site.table) {
         Ok(summary) => FileReport {
             accepted: violations.is_empty(),
             resource_type: Some(summary.resource_type),

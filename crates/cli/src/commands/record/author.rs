@@ -32,7 +32,7 @@ pub(super) async fn amend(args: &AmendArgs, session: &Session, ui: &Ui) -> Resul
     let path = args.input.display().to_string();
     let bytes = Plaintext::new(read_input(&args.input)?);
     let refused = |source| CliError::Refused { path: path.clone(), source };
-    let document = Document::read(bytes.expose()).map_err(refused)?;
+    let document = Document::read_with(bytes.expose(), &site.table).map_err(refused)?;
     let report = site.compliance.check(&document);
     if !report.is_good() {
         return Err(CliError::NotCompliant { path, report });

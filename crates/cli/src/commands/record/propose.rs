@@ -192,7 +192,10 @@ impl Job<'_> {
         let mut tell = |progress: &ImportProgress| shown.tell(progress);
         let Self { organization, contact, policy, .. } = self;
         let begun = Import::begin(organization, contact, policy, past, journal, &mut tell).await;
-        let import = begun.map_err(&failed)?.checked_by(self.site.compliance.clone());
+        let import = begun
+            .map_err(&failed)?
+            .checked_by(self.site.compliance.clone())
+            .sorted_by(self.site.table.clone());
         import.run(inputs).await.map_err(&failed)
     }
 }
