@@ -328,7 +328,8 @@ impl<'a> Import<'a> {
             Err(error) => return Ok(Err(error)),
             Ok(()) => {}
         }
-        let checked = Document::read(signed.document().expose()).map_err(Error::Fhir);
+        let document = signed.document().expose();
+        let checked = Document::read_with(document, &self.codes).map_err(Error::Fhir);
         let category = checked.and_then(|document| {
             let report = self.compliance.check(&document);
             if report.is_good() { category_of(&document) } else { Err(Error::NotCompliant(report)) }
