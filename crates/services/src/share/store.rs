@@ -27,19 +27,23 @@ pub const DEFAULT_ATTEMPTS: u32 = 10;
 /// Most wrong passcodes that a link may allow.
 const MAX_ATTEMPTS: u32 = 100;
 
+/// Draws of an id. That all of them begin like a flag has a probability of 2^-160.
+const MAX_DRAWS: usize = 32;
+
 /// The unguessable part of a link's address: 32 random bytes, 43 characters of base64url.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShareId(String);
 
 impl ShareId {
     fn generate() -> Result<Self, ShareError> {
-        // One that begins like a flag of a command would have to be quoted by people.
-        loop {
+        // One that begins like a flag of a command would have to be quoted by people. One of 32 does.
+        for _ in 0..MAX_DRAWS {
             let text = LinkKey::generate()?.to_text();
             if text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
                 return Ok(Self(text.to_string()));
             }
         }
+        Err(ShareError::Invalid("no id could be drawn"))
     }
 
     /// The whole id: whoever has it can ask for the files.
