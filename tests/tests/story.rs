@@ -11,6 +11,8 @@ mod people;
 mod places;
 #[path = "story/remote.rs"]
 mod remote;
+#[path = "story/signed.rs"]
+mod signed;
 
 use std::{
     collections::BTreeMap,
@@ -197,6 +199,7 @@ fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
 /// A proposed record as a careless or hostile author makes it.
 struct Forgery {
     payload: Vec<u8>,
+    media_type: &'static str,
     /// What the leaf says.
     segment: Segment,
     /// What the content is sealed for.
@@ -214,6 +217,7 @@ impl Forgery {
         let segment = network.segment(Category::Vitals);
         Self {
             payload: document(Category::Vitals).payload.expose().to_vec(),
+            media_type: "application/fhir+json",
             segment,
             number: 7,
             epoch: 1,
@@ -232,7 +236,7 @@ impl Forgery {
             segment: self.segment,
             number: self.number,
         };
-        let media_type: MediaType = "application/fhir+json".parse().unwrap();
+        let media_type: MediaType = self.media_type.parse().unwrap();
         let ledger = network.galen.ledger();
         let request = SealRequest {
             ledger: ledger.id(),

@@ -64,7 +64,7 @@ impl Signer for Overtaken {
 
 /// Two owners of a contract wallet (ERC-1271): their signatures of 65 bytes, one after the other.
 #[derive(Debug)]
-struct Wallet {
+pub(crate) struct Wallet {
     address: Address,
     owners: [PrivateKeySigner; 2],
 }
@@ -91,7 +91,7 @@ impl Signer for Wallet {
 
 impl Network {
     /// A wallet of three owners, of whom two sign.
-    async fn wallet(&self) -> Wallet {
+    pub(crate) async fn wallet(&self) -> Wallet {
         let mut owners = [21, 22, 23].map(|n| PrivateKeySigner::from_slice(&[n; 32]).unwrap());
         owners.sort_by_key(PrivateKeySigner::address);
         let path = galen_e2e::root().join("tests/fixtures/multisig.hex");
