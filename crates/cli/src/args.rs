@@ -50,9 +50,9 @@ pub(crate) use self::{
     init::{InitArgs, role},
     network::{AddNetworkArgs, NetworkCommand},
     record::{
-        AcceptArgs, AmendArgs, CosignArgs, ExtractArgs, GetArgs, InboxArgs, ListArgs, ProposeArgs,
-        RecordCommand, RejectArgs, ResealArgs, RetractArgs, ShowArgs, SignArgs, StateFilter,
-        WithdrawArgs,
+        AcceptArgs, AmendArgs, CorrectArgs, CosignArgs, ExtractArgs, GetArgs, InboxArgs, ListArgs,
+        ProposeArgs, RecordCommand, RejectArgs, RepliesArgs, ResealArgs, RetractArgs, ShowArgs,
+        SignArgs, StateFilter, WithdrawArgs, WordsArgs,
     },
     relay::RelayArgs,
     request::{RequestCommand, RequestGrantArgs, RequestRefuseArgs, RequestSendArgs},

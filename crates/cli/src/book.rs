@@ -36,6 +36,9 @@ pub(crate) struct Book {
     /// Grant envelopes received, as they came, oldest first.
     #[serde(default)]
     pub(crate) grants: Vec<Bytes>,
+    /// Replies of patients to this organization's proposals, as they came, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) replies: Vec<Bytes>,
     /// Requests that the owner refused, by content digest, so that they are not shown as open again.
     #[serde(default)]
     pub(crate) refused_requests: Vec<alloy_primitives::B256>,
@@ -88,6 +91,7 @@ impl Default for Book {
             contacts: Vec::new(),
             consents: Vec::new(),
             grants: Vec::new(),
+            replies: Vec::new(),
             refused_requests: Vec::new(),
         }
     }

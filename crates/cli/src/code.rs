@@ -32,16 +32,18 @@ pub(crate) enum Kind {
     Cosignature,
     Sign,
     Signature,
+    Reply,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Card,
         Self::Introduction,
         Self::Grant,
         Self::Cosignature,
         Self::Sign,
         Self::Signature,
+        Self::Reply,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -52,6 +54,7 @@ impl Kind {
             Self::Cosignature => "cosignature",
             Self::Sign => "sign",
             Self::Signature => "signature",
+            Self::Reply => "reply",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Envelopes: keys and maps on their way to one reader.
 //!
-//! Both kinds are HPKE (RFC 9180), base mode, X-Wing, HKDF-SHA256, AES-256-GCM, to the recipient's
-//! identity key, `aad` empty. Base mode authenticates nobody, so both carry a signature of the patient's
+//! All kinds are HPKE (RFC 9180), base mode, X-Wing, HKDF-SHA256, AES-256-GCM, to the recipient's
+//! identity key, `aad` empty. Base mode authenticates nobody, so all carry a signature of the patient's
 //! controller and its deadline, which this crate keeps and does not judge: the signed struct holds the
 //! recipient's key hash and [`GrantEnvelope::ciphertext_hash`]. All clear fields but deadline and
 //! signature are in `info`; so an envelope with another patient, consent or epoch does not open.
@@ -33,6 +33,16 @@
 //!          6: recipient key hash, 7: enc, 8: ct, 9: deadline, 10: signature }
 //! ```
 //!
+//! # Reply
+//!
+//! ```text
+//! info = "galen.envelope.reply.v1" ‖ chain id u64 ‖ contract (20) ‖ patient (20) ‖ author (20)
+//!        ‖ proposal (32) ‖ leaves as bits (32) ‖ kind (1) ‖ recipient key hash (32)
+//! text = words, 1 to 4,000 bytes of UTF-8
+//! wire = { 0: 3, 1: chain id, 2: contract, 3: patient, 4: author, 5: proposal, 6: leaves, 7: kind,
+//!          8: recipient key hash, 9: enc, 10: ct, 11: deadline, 12: signature }
+//! ```
+//!
 //! `text` and `wire` are deterministic CBOR (RFC 8949, section 4.2.1). Before encryption `text` is
 //! followed by zero bytes up to the next power of two, at least 1,024, so that the length tells little of
 //! how much was granted. Second texts are refused. A wire form has at most [`MAX_ENVELOPE_LEN`] bytes, a
@@ -40,6 +50,7 @@
 
 mod contact;
 mod grant;
+mod reply;
 
 use alloy_primitives::{B256, Keccak256};
 use galen_types::LedgerId;
@@ -48,6 +59,7 @@ use zeroize::Zeroizing;
 
 pub use contact::{ContactEnvelope, ContactTerms};
 pub use grant::{GrantEnvelope, GrantTerms, GrantedSegment};
+pub use reply::{MAX_REPLY_LEN, ReplyEnvelope, ReplyTerms};
 
 use crate::{
     Error, IdentityKey, IdentityPublic, OpenError,

@@ -10,7 +10,7 @@
 //! | [`Header`], [`Capsule`] | the clear part of sealed content and its wraps | [`header`] |
 //! | [`RootSeed`], [`PatientKeys`] | everything an id ever needs, from 32 bytes | [`keys`] |
 //! | [`KeyBundle`] | the published halves | [`bundle`] |
-//! | [`GrantEnvelope`], [`ContactEnvelope`] | keys and maps on their way to one reader | [`envelope`] |
+//! | [`GrantEnvelope`], [`ContactEnvelope`], [`ReplyEnvelope`] | keys, maps and words on their way to one reader | [`envelope`] |
 //! | [`KeySplit`], [`ProxyShare`], [`Answer`] | what lets proxies share while the patient is away | [`proxy`] |
 //! | [`keystore`] | secrets at rest, in files that other wallets read | [`keystore`] |
 //! | [`VaultKey`] | private data at rest, such as contacts | [`vault`] |
@@ -39,7 +39,10 @@ pub use content::{
     Committed, Layout, Manifest, MediaType, OpenKey, Opened, Opener, RangePlan, SealContext,
     SealRequest, commit, commitment, open, random_salt, seal, seal_bytes,
 };
-pub use envelope::{ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantedSegment};
+pub use envelope::{
+    ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantedSegment, MAX_REPLY_LEN,
+    ReplyEnvelope, ReplyTerms,
+};
 pub use error::{Error, OpenError};
 pub use header::{Capsule, DataKey, HEADER_LEN, Header};
 pub use keys::{

@@ -39,6 +39,7 @@ mod primitive;
 mod reader;
 mod split;
 mod table;
+pub mod words;
 
 pub use category::Category;
 pub use check::{

@@ -117,6 +117,7 @@ mod outbox;
 mod patient;
 mod pipe;
 mod presentation;
+mod replies;
 mod requests;
 mod reseal;
 mod signed;
@@ -143,6 +144,7 @@ pub use organization::{Announced, Contact, MAX_LEAVES, NewRecord, Organization, 
 pub use outbox::{MAX_REASON_LEN, OutboxEntry, ProposalState};
 pub use patient::{Patient, ProposedRecord};
 pub use presentation::{MAX_PRESENTATION_LEN, PRESENTATION, Presentation};
+pub use replies::{Reply, ReplyKind};
 pub use requests::{Asked, MAX_MESSAGE_LEN, MAX_REQUESTS, Question, ReceivedRequest, Requested};
 pub use reseal::ResealedRecord;
 pub use signed::{

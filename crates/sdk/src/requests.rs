@@ -163,7 +163,7 @@ impl Question {
 }
 
 /// Whether a character shows as itself: no control, and none of those that turn text around or hide in it.
-fn is_plain(char: char) -> bool {
+pub(crate) fn is_plain(char: char) -> bool {
     char == '\n'
         || !(char.is_control()
             || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')

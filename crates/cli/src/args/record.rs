@@ -16,6 +16,8 @@ pub(crate) enum RecordCommand {
     Show(ShowArgs),
     Accept(AcceptArgs),
     Reject(RejectArgs),
+    Correct(CorrectArgs),
+    Replies(RepliesArgs),
     Cosign(CosignArgs),
     Amend(AmendArgs),
     Retract(RetractArgs),
@@ -80,16 +82,22 @@ pub(crate) struct ProposeArgs {
     galen record inbox --json | jq -r '.proposals[].id'\n  \
     galen record inbox --patient anna\n\n\
     Text output, separated by tabs: proposal id, author (or patient), state, records, still unanswered, \
-    needs cosigners or not, time, end of the author's signature, final or not.")]
+    needs cosigners or not, time, end of the author's signature, final or not; for an organization then \
+    `rejection` or `correction` if the patient replied. With words: indented below it, a line for each document \
+    with its number, kind and category, and a sentence for each thing that it says.")]
 pub(crate) struct InboxArgs {
     /// The patient, for an organization. Without it: all patients among the contacts.
     #[arg(long, value_name = "PATIENT")]
     pub(crate) patient: Option<String>,
+    /// Open the documents and put them in plain words, as on a terminal. Only for the patient.
+    #[arg(long)]
+    pub(crate) words: bool,
 }
 
 /// Open a proposal or a record, check it, and say what it is.
 ///
-/// The document itself appears only with --fhir or --out.
+/// On a terminal, and with --words, it is put in plain words: what, when, by whom, and what changed against the
+/// version that stands. The document itself appears only with --fhir or --out.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  galen record show 0x5ac1f2d4\n  \
     galen record show 0x5ac1f2d4 --only 2 --fhir | jq .entry\n  \
@@ -98,7 +106,8 @@ pub(crate) struct InboxArgs {
     document, separated by tabs: number in the proposal, record id, kind, state, category, author, media \
     type, bytes, resources by type, first and last date in the document, changes against the version \
     that stands, `good` or what is wrong, file, final or not, who signed it by parts and whether that \
-    holds. Exits 5 if a document is not what it says.")]
+    holds. With words: a sentence below it for each thing that it says, or for an amendment what it adds, \
+    removes and changes, old → new. Exits 5 if a document is not what it says.")]
 pub(crate) struct ShowArgs {
     /// Proposal or record.
     #[arg(value_name = "ID")]
@@ -109,6 +118,9 @@ pub(crate) struct ShowArgs {
     /// Print the document, one only, on standard output.
     #[arg(long, conflicts_with = "out")]
     pub(crate) fhir: bool,
+    /// Put it in plain words, also where there is no terminal; in JSON as `words` and `word_changes`.
+    #[arg(long)]
+    pub(crate) words: bool,
     /// Write the documents to this file, or into this folder if there are several. Only you can read
     /// them there.
     #[arg(long, value_name = "FILE")]
@@ -137,11 +149,29 @@ pub(crate) struct AcceptArgs {
     pub(crate) cosignatures: Vec<String>,
 }
 
-/// Reject proposals, or some documents of one. The author sees that, not why.
+/// Words for the author of a proposal.
+#[derive(Debug, Args)]
+pub(crate) struct WordsArgs {
+    /// File with what the author is to read, sealed to it; `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "reason_prompt")]
+    pub(crate) reason_file: Option<PathBuf>,
+    /// Ask for what the author is to read.
+    #[arg(long)]
+    pub(crate) reason_prompt: bool,
+    /// Write the line for the author to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Reject proposals, or some documents of one.
+///
+/// The author sees that on chain, not why. With a reason comes a line of text for the author, sealed and signed,
+/// which goes to it by mail or chat: `galen record replies` reads it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  galen record reject 0x5ac1f2d4\n  \
-    galen record reject 0x5ac1f2d4 --only 1\n\n\
-    Text output as of `galen record accept`.")]
+    galen record reject 0x5ac1f2d4 --only 1 --reason-file why.txt --out to-hospital.txt\n\n\
+    Text output as of `galen record accept`; then for each reply `reply`, proposal id, the line for the \
+    author, unless --out is given.")]
 pub(crate) struct RejectArgs {
     /// Proposals.
     #[arg(value_name = "PROPOSAL", required = true)]
@@ -152,6 +182,42 @@ pub(crate) struct RejectArgs {
     /// Sheet with the cosigners' signatures, if the proposal needs them: file, text or `-`.
     #[arg(long = "cosignature", value_name = "FILE")]
     pub(crate) cosignatures: Vec<String>,
+    #[command(flatten)]
+    pub(crate) words: WordsArgs,
+}
+
+/// Ask the author of a proposal to correct it. Answers nothing: the records stay open.
+///
+/// What is wrong is asked for, or read from a file; it comes out as a line of text for the author, sealed and
+/// signed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record correct 0x5ac1f2d4\n  \
+    galen record correct 0x5ac1f2d4 --only 1 --reason-file wrong-dose.txt --out to-hospital.txt\n\n\
+    Text output, separated by tabs: `reply`, proposal id, the line for the author; nothing with --out.")]
+pub(crate) struct CorrectArgs {
+    /// The proposal.
+    #[arg(value_name = "PROPOSAL")]
+    pub(crate) proposal: String,
+    /// Only these documents, by number from 0.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub(crate) only: Vec<usize>,
+    #[command(flatten)]
+    pub(crate) words: WordsArgs,
+}
+
+/// Read what patients say about your proposals, as their author: why they reject, what is to be corrected.
+///
+/// Each line is checked to come from the patient and to be about a proposal of yours, and kept in the private
+/// book. Without files: those that are kept.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record replies from-anna.txt\n  \
+    galen record replies --json | jq '.replies[] | select(.kind == \"correction\")'\n\n\
+    Text output, separated by tabs: proposal id, patient, `rejection` or `correction`, numbers of the \
+    documents in the proposal, the patient's words.")]
+pub(crate) struct RepliesArgs {
+    /// Lines of patients: file, text or `-`.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<String>,
 }
 
 /// Sign somebody else's proposal as a cosigner, or see who has signed.
@@ -282,7 +348,7 @@ pub(crate) enum StateFilter {
     galen record list --patient mrn:12345\n\n\
     Without --state: all but those that a later version replaced. Text output, separated by tabs: record \
     id, state, category, author, kind, time of the proposal, time of the answer, proposal id, number in \
-    it, final or not."
+    it, final or not; for an author then `rejection` or `correction` if the patient replied."
 )]
 pub(crate) struct ListArgs {
     /// Only versions in this state. May be given more than once.

@@ -10,11 +10,13 @@ mod inbox;
 mod journal;
 mod list;
 mod propose;
+mod replies;
 mod reseal;
 mod show;
 mod sign;
 pub(super) mod sources;
 mod summary;
+mod words;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,8 @@ pub(crate) async fn run(
         RecordCommand::Show(args) => show::run(args, session, ui).await,
         RecordCommand::Accept(args) => answer::accept(args, session, ui).await,
         RecordCommand::Reject(args) => answer::reject(args, session, ui).await,
+        RecordCommand::Correct(args) => replies::correct(args, session, ui).await,
+        RecordCommand::Replies(args) => replies::replies(args, session, ui).await,
         RecordCommand::Cosign(args) => cosign::run(args, session, ui).await,
         RecordCommand::Amend(args) => author::amend(args, session, ui).await,
         RecordCommand::Retract(args) => author::retract(args, session, ui).await,

@@ -1,11 +1,12 @@
 //! Envelopes open for their recipient, in their place, and nowhere else.
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 use galen_crypto::{
     ContactEnvelope, ContactTerms, Error, GrantEnvelope, GrantTerms, GrantedSegment, IdentityKey,
-    OpenError, OpenKey, RootSeed, envelope::MAX_ENVELOPE_LEN, open,
+    MAX_REPLY_LEN, OpenError, OpenKey, ReplyEnvelope, ReplyTerms, RootSeed,
+    envelope::MAX_ENVELOPE_LEN, open,
 };
-use galen_types::{Consent, KeyBundleId, Purpose, Salt, Segment};
+use galen_types::{Consent, KeyBundleId, ProposalId, Purpose, Salt, Segment};
 
 use crate::fixture::{EPOCH, FIXTURE, SEGMENT};
 
@@ -166,5 +167,53 @@ fn nonsense_is_not_sealed() {
     let (a, b) = (Segment(1), Segment(2));
     for pairs in [&[][..], &[(1, a), (1, b)], &[(1, a), (2, a)], &[(1, a), (1, a)]] {
         assert!(matches!(contact(pairs), Error::Terms { .. }));
+    }
+}
+
+fn reply_terms() -> ReplyTerms {
+    ReplyTerms {
+        ledger: FIXTURE.ledger,
+        patient: FIXTURE.keys.id(),
+        author: Address::repeat_byte(0x78),
+        proposal: ProposalId(B256::repeat_byte(0x7b)),
+        leaves: U256::from(5),
+        kind: 1,
+    }
+}
+
+#[test]
+fn a_reply_opens_for_its_author_about_its_proposal_only() {
+    let key = grantee();
+    let seal = |terms, words: &str| ReplyEnvelope::seal(terms, key.public(), words);
+    let mut envelope = seal(reply_terms(), "not my dose").unwrap();
+    envelope.deadline = 1_800_000_000;
+    envelope.signature = vec![9; 65].into();
+    let bytes = envelope.encode();
+    let received = ReplyEnvelope::decode(&bytes).unwrap();
+    assert_eq!((received.terms(), received.deadline), (&reply_terms(), 1_800_000_000));
+    assert_eq!(received.open(&key).unwrap().as_str(), "not my dose");
+    assert!(received.open(&FIXTURE.keys.identity()).is_err());
+    assert!(!format!("{received:?}").contains("dose"));
+
+    // A changed bit is refused, or lies in deadline or signature, which the reader of the chain judges.
+    for bit in (0..bytes.len() * 8).step_by(7) {
+        let mut other = bytes.clone();
+        other[bit / 8] ^= 1 << (bit % 8);
+        let Ok(other) = ReplyEnvelope::decode(&other) else { continue };
+        if other.open(&key).is_ok() {
+            assert_eq!(other.terms(), received.terms(), "bit {bit}");
+            assert_ne!(
+                (other.deadline, &other.signature),
+                (received.deadline, &received.signature)
+            );
+        }
+    }
+    let long = "x".repeat(MAX_REPLY_LEN);
+    assert_eq!(seal(reply_terms(), &long).unwrap().open(&key).unwrap().len(), MAX_REPLY_LEN);
+    let len = |words| seal(reply_terms(), words).unwrap().encode().len();
+    assert_eq!(len("a"), len(&"a".repeat(1_000)), "the length tells little");
+    let none = ReplyTerms { leaves: U256::ZERO, ..reply_terms() };
+    for nonsense in [seal(reply_terms(), ""), seal(reply_terms(), &(long + "x")), seal(none, "a")] {
+        assert!(matches!(nonsense, Err(Error::Terms { .. })));
     }
 }

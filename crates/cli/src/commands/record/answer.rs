@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use galen_chain::{CosignPolicy, Sent};
 use galen_index::{LeafState, Proposal};
-use galen_sdk::{CosignSheet, Error, Galen, Patient};
+use galen_sdk::{CosignSheet, Error, Galen, Patient, ProposedRecord, ReplyKind};
 use galen_types::{ErrorKind, ProposalId};
 use serde::Serialize;
 
-use super::cosign::read_sheets;
+use super::{
+    cosign::read_sheets,
+    replies::{self, Written},
+    words::{self, Told},
+};
 use crate::{
     args::{AcceptArgs, RejectArgs},
     asked::{AskError, Short, documents, pick},
@@ -26,6 +30,11 @@ const STREAMED_LEN: u64 = 16 << 20;
 #[derive(Debug, Serialize)]
 struct Answer {
     proposals: Vec<Line>,
+    /// Lines for the authors, if there was a reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    replies: Vec<Written>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,12 +82,13 @@ pub(super) async fn accept(args: &AcceptArgs, session: &Session, ui: &Ui) -> Res
             good.push(Choice { proposal, accepted: indexes, rejected: Vec::new() });
         }
     }
-    answer_all(good, &sheets, &patient, session, ui).await?;
+    answer_all(good, &sheets, &patient, session, ui).await.and_then(|lines| print(lines, ui))?;
     if bad > 0 { Err(AskError::Misproposed { count: bad }.into()) } else { Ok(()) }
 }
 
 pub(super) async fn reject(args: &RejectArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
     let patient = patient(session)?;
+    replies::require_words(&args.words)?;
     let sheets = read_sheets(&args.cosignatures)?;
     let inbox = waiting(ui, "read the inbox", patient.inbox()).await?;
     let chosen = choose(&args.proposals, &args.only, inbox)?;
@@ -87,8 +97,26 @@ pub(super) async fn reject(args: &RejectArgs, session: &Session, ui: &Ui) -> Res
         let proposal = proposal.event.proposal.to_string();
         return Err(AskError::NoSheet { proposal }.into());
     }
+    // Signed first: a reply without a rejection does no harm, and nothing is handed out before the answer.
+    let replies = match replies::words(&args.words, ui)? {
+        Some(words) => {
+            let about: Vec<_> = chosen.iter().map(|(it, all)| (it, all.as_slice())).collect();
+            replies::write_all(&patient, &about, ReplyKind::Rejection, &words, ui).await?
+        }
+        None => Vec::new(),
+    };
     let choice = |(proposal, rejected)| Choice { proposal, accepted: Vec::new(), rejected };
-    answer_all(chosen.into_iter().map(choice).collect(), &sheets, &patient, session, ui).await
+    let choices = chosen.into_iter().map(choice).collect();
+    let answer = answer_all(choices, &sheets, &patient, session, ui).await?;
+    if replies.is_empty() {
+        return print(answer, ui);
+    }
+    if ui.json() {
+        let file = replies::hand_out(&replies, args.words.out.as_deref(), ui)?;
+        return print(Answer { replies, file, ..answer }, ui);
+    }
+    print(answer, ui)?;
+    replies::hand_out(&replies, args.words.out.as_deref(), ui).map(drop)
 }
 
 /// Whether what the contract asks for beside the patient's answer is there.
@@ -96,14 +124,14 @@ fn has_sheet(proposal: &Proposal, sheets: &BTreeMap<ProposalId, CosignSheet>) ->
     proposal.event.policy.is_zero() || sheets.contains_key(&proposal.event.proposal)
 }
 
-/// Signs and sends the answers, and tells what was answered also if one of them fails.
+/// Signs and sends the answers. If one of them fails, those before it are told.
 async fn answer_all(
     choices: Vec<Choice>,
     sheets: &BTreeMap<ProposalId, CosignSheet>,
     patient: &Patient,
     session: &Session,
     ui: &Ui,
-) -> Result<(), CliError> {
+) -> Result<Answer, CliError> {
     let count = choices.len();
     if count > 1 {
         let documents: usize =
@@ -122,15 +150,17 @@ async fn answer_all(
             }
         }
     }
+    let answer = Answer { proposals: lines, replies: Vec::new(), file: None };
+    let Some(failed) = failed else { return Ok(answer) };
     // An error alone has nothing on stdout.
-    if failed.is_none() || !lines.is_empty() {
-        print(lines, ui)?;
+    if !answer.proposals.is_empty() {
+        print(answer, ui)?;
     }
-    failed.map_or(Ok(()), Err)
+    Err(failed)
 }
 
 /// The named proposals with the documents in question: those that have no answer yet.
-fn choose(
+pub(super) fn choose(
     named: &[String],
     only: &[usize],
     inbox: Vec<Proposal>,
@@ -167,35 +197,44 @@ async fn examine(
         let spinner = ui.spinner("open and check the documents");
         let done = work.await;
         spinner.finish_and_clear();
-        match done {
-            Ok(true) => {}
-            Ok(false) => ui.warn(&format!(
-                "document {index} of {id} follows a version that does not stand: accepting it has no \
-                effect"
-            )),
+        let found = match done {
+            Ok(found) => found,
             Err(error) if error.kind() == ErrorKind::Integrity => {
                 bad += 1;
                 ui.warn(&format!("document {index} of {id}: {error}"));
+                continue;
             }
             Err(error) => return Err(cannot("open the proposed documents")(error)),
+        };
+        let Some(found) = found else { continue };
+        if words::wanted(false, ui)
+            && let Some(told) = Told::of_proposed(&found, patient).await?
+        {
+            ui.line(&format!("{id}, document {index}:"))?;
+            told.print(ui)?;
+        }
+        if found.follows.is_some_and(|(_, stands)| !stands) {
+            ui.warn(&format!(
+                "document {index} of {id} follows a version that does not stand: accepting it has no \
+                effect"
+            ));
         }
     }
     Ok(bad)
 }
 
-/// Whether accepting the document would have an effect.
+/// The document; `None` for a large one, which is looked at without being in memory.
 async fn examine_one(
     galen: &Galen,
     patient: &Patient,
     proposal: &Proposal,
     index: usize,
-) -> Result<bool, Error> {
+) -> Result<Option<ProposedRecord>, Error> {
     if is_large(galen, proposal, index).await {
         patient.examine_attachment(proposal, index).await?;
-        return Ok(true);
+        return Ok(None);
     }
-    let found = patient.examine(proposal, index).await?;
-    Ok(found.follows.is_none_or(|(_, stands)| stands))
+    patient.examine(proposal, index).await.map(Some)
 }
 
 /// Whether a document is opened in constant memory instead of whole.
@@ -242,11 +281,11 @@ async fn answer(
     })
 }
 
-fn print(lines: Vec<Line>, ui: &Ui) -> Result<(), CliError> {
+fn print(answer: Answer, ui: &Ui) -> Result<(), CliError> {
     if ui.json() {
-        return ui.object(&Answer { proposals: lines });
+        return ui.object(&answer);
     }
-    lines.iter().try_for_each(|line| {
+    answer.proposals.iter().try_for_each(|line| {
         row(
             ui,
             &[

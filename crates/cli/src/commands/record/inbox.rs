@@ -2,11 +2,16 @@
 
 use alloy_primitives::Address;
 use galen_index::{LeafState, Proposal};
-use galen_sdk::Role;
-use galen_types::{ProposalId, RecordId};
+use galen_sdk::{Patient, Role};
+use galen_types::{ErrorKind, ProposalId, RecordId};
 use serde::Serialize;
 
-use super::kind_name;
+use super::{
+    answer::is_large,
+    kind_name,
+    replies::{kept, kind_of},
+    words::{self, Told},
+};
 use crate::{
     args::InboxArgs,
     commands::shown::{Horizon, Moment, Party, cannot, organization, patient, waiting},
@@ -16,6 +21,9 @@ use crate::{
     ui::Ui,
     when::Instant,
 };
+
+/// Documents that one look at the inbox opens.
+const MAX_OPENED: usize = 100;
 
 /// The result of `galen record inbox --json`.
 #[derive(Debug, Serialize)]
@@ -38,6 +46,9 @@ struct Line {
     /// Last Unix second at which the author's signature holds.
     deadline: u64,
     at: Moment,
+    /// `rejection` or `correction`: what the patient said to this organization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<&'static str>,
     records: Vec<Leaf>,
 }
 
@@ -48,13 +59,20 @@ struct Leaf {
     kind: &'static str,
     /// `unconfirmed`, `accepted`, `rejected` or `void`.
     state: &'static str,
+    /// What is wrong with it, if it was opened and is not what it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
+    /// What it says, if that was asked for.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    told: Option<Told>,
 }
 
 pub(super) async fn run(args: &InboxArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
     let mut proposals = Vec::new();
     let horizon = Horizon::now(session).await?;
     if session.role() == Role::Patient {
-        let found = waiting(ui, "read the inbox", patient(session)?.inbox()).await?;
+        let patient = patient(session)?;
+        let found = waiting(ui, "read the inbox", patient.inbox()).await?;
         let failed = cannot("ask for the time");
         let time = session.galen().time().await.map_err(|error| failed(error.into()))?;
         for proposal in &found {
@@ -62,13 +80,22 @@ pub(super) async fn run(args: &InboxArgs, session: &Session, ui: &Ui) -> Result<
             let state = if expired { "expired" } else { "waiting" };
             proposals.push(Line::new(session, &horizon, proposal, state));
         }
+        if words::wanted(args.words, ui) {
+            let mut left = MAX_OPENED;
+            for (line, proposal) in proposals.iter_mut().zip(&found) {
+                line.open(session, &patient, proposal, &mut left, ui).await?;
+            }
+        }
     } else {
         let organization = organization(session)?;
+        let replies = kept(session, &organization);
         for patient in patients(args, session)? {
             let entries = waiting(ui, "read the outbox", organization.outbox(patient)).await?;
             for entry in &entries {
                 let state = entry.state.as_str();
-                proposals.push(Line::new(session, &horizon, &entry.proposal, state));
+                let mut line = Line::new(session, &horizon, &entry.proposal, state);
+                line.reply = kind_of(&replies, line.id, None);
+                proposals.push(line);
             }
         }
     }
@@ -93,7 +120,8 @@ impl Line {
         let leaf = |(index, state): (usize, &LeafState)| {
             let leaf = &event.leaves[index];
             let id = leaf.key(event.patient, event.author).id();
-            Leaf { index, id, kind: kind_name(leaf.kind), state: state_name(*state) }
+            let (kind, state) = (kind_name(leaf.kind), state_name(*state));
+            Leaf { index, id, kind, state, fault: None, told: None }
         };
         let open = |state: &&LeafState| **state == LeafState::Unconfirmed;
         Self {
@@ -105,27 +133,71 @@ impl Line {
             cosigned: !event.policy.is_zero(),
             deadline: event.deadline,
             at: horizon.moment(proposal.announced),
+            reply: None,
             records: proposal.states.iter().enumerate().map(leaf).collect(),
         }
     }
 
+    /// Opens what has no answer, as far as `left` goes, and puts it in words.
+    async fn open(
+        &mut self,
+        session: &Session,
+        patient: &Patient,
+        proposal: &Proposal,
+        left: &mut usize,
+        ui: &Ui,
+    ) -> Result<(), CliError> {
+        for (index, leaf) in self.records.iter_mut().enumerate() {
+            let open = proposal.states[index] == LeafState::Unconfirmed;
+            if !open || *left == 0 || is_large(session.galen(), proposal, index).await {
+                continue;
+            }
+            *left -= 1;
+            match waiting_quietly(ui, patient.examine(proposal, index)).await {
+                Ok(examined) => leaf.told = Told::of_proposed(&examined, patient).await?,
+                Err(error) if error.kind() == ErrorKind::Integrity => {
+                    leaf.fault = Some(error.to_string());
+                }
+                Err(error) => return Err(cannot("open the document")(error)),
+            }
+        }
+        if *left == 0 {
+            ui.status(
+                "not all documents were opened; `galen record show` puts the others in words",
+            );
+        }
+        Ok(())
+    }
+
     fn print(&self, role: Role, ui: &Ui) -> Result<(), CliError> {
         let other = if role == Role::Patient { &self.author } else { &self.patient };
-        row(
-            ui,
-            &[
-                &self.id,
-                other,
-                &self.state,
-                &self.records.len(),
-                &self.unanswered,
-                &yes(self.cosigned),
-                &self.at.instant(),
-                &Instant::from_unix(self.deadline),
-                &self.at.finality,
-            ],
-        )
+        let (at, deadline) = (self.at.instant(), Instant::from_unix(self.deadline));
+        let (count, cosigned) = (self.records.len(), yes(self.cosigned));
+        let mut cells: Vec<&dyn std::fmt::Display> =
+            vec![&self.id, other, &self.state, &count, &self.unanswered, &cosigned];
+        cells.extend([&at as &dyn std::fmt::Display, &deadline, &self.at.finality]);
+        if let Some(reply) = &self.reply {
+            cells.push(reply);
+        }
+        row(ui, &cells)?;
+        for leaf in &self.records {
+            if let Some(fault) = &leaf.fault {
+                ui.line(&format!("  {}, {}: NOT WHAT IT SAYS: {fault}", leaf.index, leaf.kind))?;
+            }
+            if let Some(told) = &leaf.told {
+                ui.line(&format!("  {}, {}:", leaf.index, leaf.kind))?;
+                told.print(ui)?;
+            }
+        }
+        Ok(())
     }
+}
+
+async fn waiting_quietly<T>(ui: &Ui, work: impl Future<Output = T>) -> T {
+    let spinner = ui.spinner("open and check the documents");
+    let done = work.await;
+    spinner.finish_and_clear();
+    done
 }
 
 pub(super) const fn state_name(state: LeafState) -> &'static str {

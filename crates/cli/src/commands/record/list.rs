@@ -1,10 +1,13 @@
 //! `galen record list`.
 
-use galen_sdk::{RecordEntry, VersionState};
+use galen_sdk::{RecordEntry, Reply, VersionState};
 use galen_types::{ContentRef, ProposalId, RecordId, VersionId};
 use serde::Serialize;
 
-use super::{contact, kind_name};
+use super::{
+    contact, kind_name,
+    replies::{kept, kind_of},
+};
 use crate::{
     args::{ListArgs, StateFilter},
     asked::AskError,
@@ -42,10 +45,14 @@ struct Line {
     answered: Option<Moment>,
     /// Where its sealed content lies, newest last.
     contents: Vec<ContentRef>,
+    /// `rejection` or `correction`: what the patient said to this author.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<&'static str>,
 }
 
 pub(super) async fn run(args: &ListArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
     let doing = "list the records";
+    let mut replies = Vec::new();
     let (patient, entries) = match &args.patient {
         None => {
             let patient = shown::patient(session).map_err(|error| match error {
@@ -58,12 +65,14 @@ pub(super) async fn run(args: &ListArgs, session: &Session, ui: &Ui) -> Result<(
             let patient = session.resolve(text)?;
             let organization = organization(session)?;
             let contact = contact(session, &organization, patient).await?;
+            replies = kept(session, &organization);
             (patient, waiting(ui, doing, organization.records(&contact)).await?)
         }
     };
     let horizon = Horizon::now(session).await?;
     let wanted = entries.iter().filter(|entry| wanted(args, entry));
-    let records: Vec<Line> = wanted.map(|entry| Line::new(session, &horizon, entry)).collect();
+    let line = |entry| Line::new(session, &horizon, entry, &replies);
+    let records: Vec<Line> = wanted.map(line).collect();
     if ui.json() {
         return ui.object(&Listed { patient: Party::new(session, patient), records });
     }
@@ -96,7 +105,7 @@ const fn fits(filter: StateFilter, state: VersionState) -> bool {
 }
 
 impl Line {
-    fn new(session: &Session, horizon: &Horizon, entry: &RecordEntry) -> Self {
+    fn new(session: &Session, horizon: &Horizon, entry: &RecordEntry, replies: &[Reply]) -> Self {
         Self {
             id: entry.record.id(),
             state: entry.state.as_str(),
@@ -109,26 +118,21 @@ impl Line {
             proposed: horizon.moment(entry.proposed),
             answered: entry.answered.map(|at| horizon.moment(at)),
             contents: entry.contents.clone(),
+            reply: kind_of(replies, entry.proposal.0, Some(entry.proposal.1)),
         }
     }
 
     fn print(&self, ui: &Ui) -> Result<(), CliError> {
         let answered = self.answered.map(|at| at.instant().to_string()).unwrap_or_default();
-        row(
-            ui,
-            &[
-                &self.id,
-                &self.state,
-                &self.category,
-                &self.author,
-                &self.kind,
-                &self.proposed.instant(),
-                &answered,
-                &self.proposal,
-                &self.index,
-                // What was answered is as final as its answer.
-                &self.answered.unwrap_or(self.proposed).finality,
-            ],
-        )
+        let proposed = self.proposed.instant();
+        // What was answered is as final as its answer.
+        let finality = self.answered.unwrap_or(self.proposed).finality;
+        let mut cells: Vec<&dyn std::fmt::Display> =
+            vec![&self.id, &self.state, &self.category, &self.author, &self.kind, &proposed];
+        cells.extend([&answered as &dyn std::fmt::Display, &self.proposal, &self.index, &finality]);
+        if let Some(reply) = &self.reply {
+            cells.push(reply);
+        }
+        row(ui, &cells)
     }
 }

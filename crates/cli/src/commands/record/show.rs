@@ -13,6 +13,7 @@ use super::{
     inbox::state_name,
     kind_name,
     summary::{Changes, Summary},
+    words::{self, Told},
 };
 use crate::{
     args::ShowArgs,
@@ -66,6 +67,9 @@ struct Document {
     fault: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
+    /// What it says, if that was asked for.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    told: Option<Told>,
 }
 
 /// What was meant.
@@ -76,7 +80,8 @@ enum Target {
 
 pub(super) async fn run(args: &ShowArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
     let patient = patient(session)?;
-    let (proposal, shown) = match find(args, &patient, session, ui).await? {
+    let words = words::wanted(args.words, ui) && !args.fhir;
+    let (proposal, mut shown) = match find(args, &patient, session, ui).await? {
         Target::Record(key) => (None, vec![record(&key, &patient, session, ui).await?]),
         Target::Proposal(proposal) => {
             let mut shown = Vec::new();
@@ -86,6 +91,9 @@ pub(super) async fn run(args: &ShowArgs, session: &Session, ui: &Ui) -> Result<(
             (Some(proposal.event.proposal), shown)
         }
     };
+    if !words {
+        shown.iter_mut().for_each(|(document, _)| document.told = None);
+    }
     if args.fhir {
         return print_document(&shown, ui);
     }
@@ -155,6 +163,7 @@ async fn proposed(
         good: true,
         fault: None,
         file: None,
+        told: None,
     };
     if state != LeafState::Unconfirmed {
         // What was answered is a record now, or nothing.
@@ -183,8 +192,10 @@ async fn proposed(
         Some((_, true)) => {
             let before = patient.open(examined.record.id()).await;
             let before = before.map_err(cannot("open the version that stands"))?;
-            let (before, now) = (plain(&before, false).1, plain(&examined.opened, false).1);
-            document.changes = Changes::between(before, now);
+            let (old, now) = (plain(&before, false).1, plain(&examined.opened, false).1);
+            document.changes = Changes::between(old, now);
+            let told = document.told.take();
+            document.told = told.map(|told| told.against(&before, &examined.opened));
         }
     }
     Ok((document, Some(examined.opened)))
@@ -220,6 +231,7 @@ async fn record(
         good: true,
         fault: None,
         file: None,
+        told: None,
     };
     document.describe(&opened);
     let signature = session.galen().signature_of(&opened);
@@ -247,6 +259,7 @@ impl Document {
         self.media_type = Some(media_type.to_owned());
         self.bytes = Some(bytes.len() as u64);
         self.summary = Summary::of(bytes);
+        self.told = Told::of(opened);
     }
 
     fn print(&self, ui: &Ui) -> Result<(), CliError> {
@@ -273,7 +286,8 @@ impl Document {
                 &self.at.finality,
                 &self.signature.as_ref().map(SignedBy::to_string).unwrap_or_default(),
             ],
-        )
+        )?;
+        self.told.as_ref().map_or(Ok(()), |told| told.print(ui))
     }
 }
 
