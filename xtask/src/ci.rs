@@ -64,6 +64,8 @@ const STEPS: &[Step] = &[
     step("rust-oracles", 20, |shop| {
         shop.cargo(&["test", "--workspace", "--manifest-path", "tests/oracles/Cargo.toml"])
     }),
+    // What it found before lies in `target/fuzz`, and each run goes on from there.
+    step("fuzz", 10, |shop| shop.run(shop.command("scripts/fuzz").args(["--seconds", "10"]))),
     // A FHIR server of others takes what Galen writes; so does a library of others.
     step("standards", 15, |shop| {
         let out = shop.root.join("target/fhir-out");
@@ -160,7 +162,7 @@ const DEMO_ON_NODES: &str = r#"exec "$0" run --release --quiet -- --quiet --json
 const HALMOS_OUT: &str = "contracts/cache/halmos/out";
 
 /// The workspaces beside the main one.
-const BESIDE: &[&str] = &["xtask/Cargo.toml", "tests/oracles/Cargo.toml"];
+const BESIDE: &[&str] = &["xtask/Cargo.toml", "tests/fuzz/Cargo.toml", "tests/oracles/Cargo.toml"];
 
 const fn step(name: &'static str, minutes: u64, run: fn(&Shop) -> Result<()>) -> Step {
     Step { name, limit: Duration::from_secs(minutes * 60), run }

@@ -81,37 +81,3 @@ pub fn check_with(bytes: &[u8], codes: &CodeTable) -> Result<Summary, FhirError>
         types: document.types(),
     })
 }
-
-/// A file of one resource per line (NDJSON): what was accepted and which lines were not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct NdjsonSummary {
-    /// Lines that hold an accepted resource.
-    pub accepted: usize,
-    /// Lines that are refused, in order.
-    pub refused: Vec<LineError>,
-}
-
-/// One refused line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LineError {
-    /// Counted from 1, blank lines included.
-    pub line: usize,
-    /// Why. Its offset counts from the start of the line.
-    pub error: FhirError,
-}
-
-/// Checks each line by itself. Lines end with a line feed, with or without a carriage return before it;
-/// blank ones are passed over. One bad line does not refuse the others.
-pub fn check_ndjson(bytes: &[u8]) -> NdjsonSummary {
-    let mut summary = NdjsonSummary::default();
-    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        match Document::read(line) {
-            Ok(_) => summary.accepted += 1,
-            Err(error) => summary.refused.push(LineError { line: at + 1, error }),
-        }
-    }
-    summary
-}

@@ -30,6 +30,7 @@ mod json;
 mod labels;
 mod links;
 mod narrative;
+mod ndjson;
 mod near;
 mod node;
 pub mod out;
@@ -42,9 +43,7 @@ mod table;
 pub mod words;
 
 pub use category::Category;
-pub use check::{
-    CategorySummary, LineError, NdjsonSummary, Summary, check, check_ndjson, check_with,
-};
+pub use check::{CategorySummary, Summary, check, check_with};
 pub use codes::{
     CodeSettings, CodeTable, CodesError, CodesFault, MAX_CODE_LEN, MAX_ROWS, MAX_SPANS,
     MAX_SYSTEM_LEN, MAX_SYSTEMS, MAX_TABLE_LEN,
@@ -52,6 +51,7 @@ pub use codes::{
 pub use compliance::{Compliance, ComplianceReport, IdentityRule, MAX_VIOLATIONS, Rule, Violation};
 pub use error::{Fault, FhirError};
 pub use json::{MAX_DEPTH, MAX_ITEMS, MAX_KEYS, MAX_NUMBER_LEN};
+pub use ndjson::{LineError, MAX_LISTED_LINES, NdjsonSummary, check_ndjson, for_each_line};
 pub use near::near_names;
 pub use node::{Node, Resource};
 pub use preset::Preset;

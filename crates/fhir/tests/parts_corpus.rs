@@ -77,3 +77,25 @@ fn published_documents_are_shown_by_parts() {
     }
     assert!(count > 100, "only {count} documents found");
 }
+
+/// Documents that are wrong in all the ways that others thought of: refused, or shown by parts like any other.
+#[test]
+fn broken_documents_never_panic() {
+    let Some(corpus) = corpus() else { return };
+    let (mut accepted, mut refused) = (0, 0);
+    for folder in ["tricky", "tricky/hl7-validator", "shc", "consent"] {
+        for (name, bytes) in files(&corpus.join(folder)) {
+            match Document::read(&bytes) {
+                Ok(_) => {
+                    accepted += 1;
+                    assert_parts_keep_everything(&name, &bytes, 1);
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.offset() <= bytes.len(), "{name}");
+                }
+            }
+        }
+    }
+    assert!(accepted >= 40 && refused >= 40, "only {accepted} accepted, {refused} refused");
+}

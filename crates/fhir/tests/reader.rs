@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use galen_fhir::{
-    Category, Document, Fault, MAX_DEPTH, MAX_ITEMS, MAX_KEYS, MAX_STRING_LEN, check, check_ndjson,
+    Category, Document, Fault, MAX_DEPTH, MAX_ITEMS, MAX_KEYS, MAX_LISTED_LINES, MAX_STRING_LEN,
+    check, check_ndjson,
 };
 use galen_types::ErrorKind;
 use proptest::prelude::*;
@@ -440,12 +441,14 @@ fn fixture_patient_becomes_records_of_many_kinds() {
 #[test]
 fn ndjson_lines_are_judged_one_by_one() {
     let good = r#"{"resourceType":"Patient"}"#;
-    let summary = check_ndjson(format!("{good}\r\n\n{{bad\n{good}").as_bytes());
+    let summary = check_ndjson(format!("{good}\r\n\n{{bad\n{good}").as_bytes()).unwrap();
     assert_eq!(summary.accepted, 2);
     assert_eq!(
         summary.refused.iter().map(|row| (row.line, row.error.offset())).collect::<Vec<_>>(),
         [(3, 1)]
     );
+    let summary = check_ndjson("{bad\n".repeat(MAX_LISTED_LINES + 7).as_bytes()).unwrap();
+    assert_eq!((summary.refused.len(), summary.more_refused), (MAX_LISTED_LINES, 7));
 }
 
 /// Reads, and if it reads: splits, and every payload reads again and all resources are there

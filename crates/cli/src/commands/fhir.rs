@@ -14,8 +14,8 @@ use std::{
 };
 
 use galen_fhir::{
-    CategorySummary, Compliance, Document, FhirError, LineError, MAX_INPUT_LEN, Violation,
-    check_ndjson, check_with,
+    CategorySummary, Compliance, Document, FhirError, LineError, MAX_INPUT_LEN, MAX_LISTED_LINES,
+    NdjsonSummary, Violation, check_with, for_each_line,
 };
 use galen_types::ErrorKind;
 use serde::Serialize;
@@ -63,6 +63,9 @@ pub(crate) fn incomplete() -> CliError {
     )
 }
 
+/// Bytes of a file of lines that are read at once.
+const LINE_BUFFER: usize = 256 << 10;
+
 /// The result of `galen fhir check --json`.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -87,6 +90,9 @@ struct FileReport {
     error: Option<FhirError>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lines: Vec<LineError>,
+    /// Refused lines beyond those that are listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    more_lines: usize,
     /// Rules of the site that it breaks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     violations: Vec<Broken>,
@@ -134,8 +140,12 @@ fn check_files(files: &[PathBuf], site: &Site, ui: &Ui) -> Result<ExitCode, CliE
     })
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 fn check_file(path: &Path, site: &Site) -> Result<FileReport, CliError> {
-    let bytes = read_input(path)?;
     let file = path.display().to_string();
     let empty = FileReport {
         file,
@@ -146,16 +156,22 @@ fn check_file(path: &Path, site: &Site) -> Result<FileReport, CliError> {
         segments: Vec::new(),
         error: None,
         lines: Vec::new(),
+        more_lines: 0,
         violations: Vec::new(),
     };
     if path.extension().is_some_and(|extension| extension == "ndjson") {
-        let summary = check_ndjson(&bytes);
-        let violations = broken_lines(&bytes, &site.compliance);
-        let accepted = summary.refused.is_empty() && violations.is_empty();
-        let resources = summary.accepted;
-        return Ok(FileReport { accepted, resources, lines: summary.refused, violations, ..empty });
+        let (summary, violations) = check_lines(path, &site.compliance)?;
+        return Ok(FileReport {
+            accepted: summary.refused.is_empty() && violations.is_empty(),
+            resources: summary.accepted,
+            lines: summary.refused,
+            more_lines: summary.more_refused,
+            violations,
+            ..empty
+        });
     }
-    let violations = broken(&bytes, None, &site.compliance);
+    let bytes = read_input(path)?;
+    let violations = broken(&bytes, &site.compliance);
     Ok(match check_with(&bytes, &site.table) {
         Ok(summary) => FileReport {
             accepted: violations.is_empty(),
@@ -171,17 +187,35 @@ fn check_file(path: &Path, site: &Site) -> Result<FileReport, CliError> {
 }
 
 /// The rules that a document breaks; none of one that is no FHIR.
-fn broken(bytes: &[u8], line: Option<usize>, rules: &Compliance) -> Vec<Broken> {
+fn broken(bytes: &[u8], rules: &Compliance) -> Vec<Broken> {
     if rules.is_empty() {
         return Vec::new();
     }
-    let report = Document::read(bytes).map(|document| rules.check(&document)).unwrap_or_default();
-    report.violations.into_iter().map(|violation| Broken { line, violation }).collect()
+    let document = Document::read(bytes);
+    document.map(|document| broken_in(&document, None, rules)).unwrap_or_default()
 }
 
-fn broken_lines(bytes: &[u8], rules: &Compliance) -> Vec<Broken> {
-    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-    lines.flat_map(|(at, line)| broken(line.trim_ascii(), Some(at + 1), rules)).collect()
+fn broken_in(document: &Document<'_>, line: Option<usize>, rules: &Compliance) -> Vec<Broken> {
+    let violations = rules.check(document).violations.into_iter();
+    violations.map(|violation| Broken { line, violation }).collect()
+}
+
+/// Reads a file line by line, in constant memory however long it is.
+fn check_lines(path: &Path, rules: &Compliance) -> Result<(NdjsonSummary, Vec<Broken>), CliError> {
+    let failed = |source| CliError::Read { path: path.display().to_string(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let (mut summary, mut violations) = (NdjsonSummary::default(), Vec::new());
+    for_each_line(std::io::BufReader::with_capacity(LINE_BUFFER, file), |line, result| {
+        if let Ok(document) = &result
+            && !rules.is_empty()
+            && violations.len() < MAX_LISTED_LINES
+        {
+            violations.extend(broken_in(document, Some(line), rules));
+        }
+        summary.add(line, result.map(drop));
+    })
+    .map_err(failed)?;
+    Ok((summary, violations))
 }
 
 /// Reads a file or standard input, but never more than the reader takes: one byte over the limit is
@@ -226,7 +260,9 @@ impl FileReport {
                 format!("{file}\trefused\t{line}{violation}\t{path}\t{help}")
             };
             let lines = self.lines.iter().map(line);
-            return lines.chain(self.violations.iter().map(broken)).collect();
+            let more = (self.more_lines > 0)
+                .then(|| format!("{file}\trefused\t{} more lines", self.more_lines));
+            return lines.chain(more).chain(self.violations.iter().map(broken)).collect();
         }
         let mut text = format!("{file}\taccepted\t{} records", self.records);
         if self.records == 0 {
