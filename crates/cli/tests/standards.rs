@@ -119,6 +119,7 @@ fn a_chart_is_exported_as_fhir() {
         .collect();
 
     let made = ndjson(&folder.join("Provenance.ndjson"));
+    let replaced = at(&made[0], "/id").to_owned();
     assert_eq!((made.len() as u64, made.len()), (counts["Provenance.ndjson"], 3));
     for resource in &made {
         assert_eq!(at(resource, "/agent/0/who/display"), "hospital");
@@ -126,6 +127,9 @@ fn a_chart_is_exported_as_fhir() {
         assert_eq!(at(resource, "/agent/2/who/type"), "Patient");
         let signature = at(resource, "/signature/0/data");
         assert!(!signature.is_empty());
+        // The proposal's, and where the version stands the document's.
+        let stands = at(resource, "/id") != replaced;
+        assert_eq!(items(resource, "/signature").len(), 1 + usize::from(stands));
     }
     let codes: Vec<&str> = made.iter().map(|it| at(it, "/activity/coding/0/code")).collect();
     assert_eq!(codes, ["CREATE", "CREATE", "UPDATE"]);

@@ -41,11 +41,11 @@ fn provenance_input(activity: Activity) -> ProvenanceInput {
         custodian: Some(patient()),
         verifier: Some((patient(), 1_795_262_460)),
         content: ContentRef::swarm(B256::repeat_byte(4)),
-        signature: Some(SignatureInput {
+        signatures: vec![SignatureInput {
             when: 1_795_262_400,
             format: "application/vnd.galen.signature+json",
             data: b"{}".to_vec(),
-        }),
+        }],
     }
 }
 
@@ -72,7 +72,7 @@ fn provenance_names_author_custodian_verifier_and_signature() {
     let bare = ProvenanceInput {
         custodian: None,
         verifier: None,
-        signature: None,
+        signatures: Vec::new(),
         author: party(0xbb, PartyKind::Unknown, Some("  ")),
         ..provenance_input(Activity::Create)
     };

@@ -64,12 +64,14 @@ def signature_faults(signature: dict) -> list[str]:
 
 
 def main() -> int:
-    seen = Counter()
+    seen, signed = Counter(), Counter()
     bad = 0
     for path in sorted(Path(sys.argv[1]).glob("*.ndjson")):
         for number, line in enumerate(path.read_text().splitlines(), 1):
             resource = json.loads(line)
             seen[resource.get("resourceType")] += 1
+            for signature in resource.get("signature", []):
+                signed[json.loads(base64.b64decode(signature["data"]))["typedData"]["primaryType"]] += 1
             for fault in faults(resource):
                 bad += 1
                 print(f"{path.name}:{number}: {fault}", file=sys.stderr)
@@ -77,8 +79,11 @@ def main() -> int:
         if seen[kind] < least:
             bad += 1
             print(f"{kind}: {seen[kind]} resources, expected {least} or more", file=sys.stderr)
-    signed = seen["Provenance"]
-    print(f"fhir.resources accepts {seen.total() - bad} of {seen.total()}; {signed} signatures looked at")
+    for kind in ("Attestation", "Proposal"):
+        if signed[kind] == 0:
+            bad += 1
+            print(f"no signature of a {kind}", file=sys.stderr)
+    print(f"{sum(seen.values())} resources, {sum(signed.values())} signatures, {bad} faults")
     return 1 if bad else 0
 
 

@@ -77,7 +77,7 @@ pub(crate) struct ExportArgs {
     /// A file that ends in .ndjson or in .json (a Bundle), or a folder for one file of each type.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
-    /// Open each current record, to say its format.
+    /// Open each current record, to say its format and how its document is signed.
     #[arg(long)]
     pub(crate) open: bool,
     /// Overwrite files.

@@ -55,8 +55,8 @@ pub struct ProvenanceInput {
     pub verifier: Option<(Party, u64)>,
     /// Where its sealed content lies.
     pub content: ContentRef,
-    /// The author's signature over the proposal or the document.
-    pub signature: Option<SignatureInput>,
+    /// The author's signatures, over the proposal and over the document.
+    pub signatures: Vec<SignatureInput>,
 }
 
 /// A Provenance whose target is the version's DocumentReference, see [`super::document_reference`].
@@ -97,15 +97,19 @@ pub fn provenance(input: &ProvenanceInput) -> Value {
         "agent": agents,
         "entity": entities,
     });
-    if let Some(signature) = &input.signature {
-        resource["signature"] = json!([{
+    let signature = |signature: &SignatureInput| {
+        json!({
             "type": [coding(SIGNATURES, "1.2.840.10065.1.12.1.1", "Author's Signature")],
             "when": instant(signature.when),
             "who": author.reference(ledger),
             "targetFormat": "application/fhir+json",
             "sigFormat": signature.format,
             "data": STANDARD.encode(&signature.data),
-        }]);
+        })
+    };
+    // FHIR has no empty arrays.
+    if !input.signatures.is_empty() {
+        resource["signature"] = input.signatures.iter().map(signature).collect();
     }
     resource
 }

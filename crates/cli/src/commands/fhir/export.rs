@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
+use galen_crypto::Opened;
 use galen_fhir::out::{
-    Activity, DocumentInput, DocumentStatus, ProvenanceInput, document_reference, provenance,
+    Activity, DocumentInput, DocumentStatus, ProvenanceInput, SignatureInput, document_reference,
+    provenance,
 };
 use galen_index::Proposal;
-use galen_sdk::{Patient, RecordEntry, VersionState};
+use galen_sdk::{Patient, RecordEntry, VersionState, fhir_document};
 use galen_types::{Leaf, LeafKind, ProposalId, VersionId};
 use serde::Serialize;
 use serde_json::Value;
@@ -116,12 +118,10 @@ async fn versions(
         let Some(status) = status(entry.state) else { continue };
         let Some(proposal) = proposals.get(&entry.proposal.0) else { continue };
         let Some(leaf) = proposal.event.leaves.get(entry.proposal.1) else { continue };
+        let opened = if args.open { opened(entry, patient, ui).await? } else { None };
         resources.push(match kind {
-            ExportKind::Documents => {
-                let media_type = if args.open { opened(entry, patient, ui).await? } else { None };
-                document(entry, leaf, status, media_type, writer)
-            }
-            _ => made(entry, leaf, proposal, writer)?,
+            ExportKind::Documents => document(entry, leaf, status, opened.as_ref(), writer),
+            _ => made(entry, leaf, proposal, opened.as_ref(), writer)?,
         });
     }
     Ok(resources)
@@ -141,17 +141,16 @@ const fn status(state: VersionState) -> Option<DocumentStatus> {
     }
 }
 
-/// The media type of the version that stands, which only opening tells.
+/// The version that stands: its format and who signed it only opening tells.
 async fn opened(
     entry: &RecordEntry,
     patient: &Patient,
     ui: &Ui,
-) -> Result<Option<String>, CliError> {
+) -> Result<Option<Opened>, CliError> {
     if entry.state != VersionState::Current {
         return Ok(None);
     }
-    let opened = waiting(ui, "open the record", patient.open(entry.record.id())).await?;
-    Ok(Some(opened.media_type.as_str().to_owned()))
+    waiting(ui, "open the record", patient.open(entry.record.id())).await.map(Some)
 }
 
 fn previous(leaf: &Leaf) -> Option<VersionId> {
@@ -162,9 +161,14 @@ fn document(
     entry: &RecordEntry,
     leaf: &Leaf,
     status: DocumentStatus,
-    media_type: Option<String>,
+    opened: Option<&Opened>,
     writer: &Writer<'_>,
 ) -> Value {
+    // A signed document is FHIR to whoever opens it.
+    let media_type = opened.map(|opened| match fhir_document(opened) {
+        Some(_) => "application/fhir+json".to_owned(),
+        None => opened.media_type.as_str().to_owned(),
+    });
     document_reference(&DocumentInput {
         ledger: writer.ledger,
         patient: writer.patient(),
@@ -184,8 +188,11 @@ fn made(
     entry: &RecordEntry,
     leaf: &Leaf,
     proposal: &Proposal,
+    opened: Option<&Opened>,
     writer: &Writer<'_>,
 ) -> Result<Value, CliError> {
+    let mut signatures: Vec<SignatureInput> = writer.proposed(proposal)?.into_iter().collect();
+    signatures.extend(opened.map(|opened| writer.attested(opened)).transpose()?.flatten());
     Ok(provenance(&ProvenanceInput {
         ledger: writer.ledger,
         record: entry.record.id(),
@@ -202,7 +209,7 @@ fn made(
         custodian: Some(writer.patient()),
         verifier: entry.answered.map(|at| (writer.patient(), at.time)),
         content: leaf.content,
-        signature: writer.signature(proposal)?,
+        signatures,
     }))
 }
 

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use alloy_primitives::{Address, B256, Bytes, Signature};
+use alloy_primitives::{Address, B256, Bytes, Signature, aliases::U48};
 use galen_chain::{Evidence, SigningRequest, typed};
+use galen_crypto::Opened;
 use galen_fhir::out::{
     Act, AuditInput, Party, PartyKind, SignatureInput, audit_events, collection,
 };
+use galen_fhir::parts::batch_root;
 use galen_index::{AuditReport, Proposal};
+use galen_sdk::{SIGNED_DOCUMENT, SignedDocument};
 use galen_types::LedgerId;
 use serde_json::{Value, json};
 
@@ -78,10 +81,7 @@ impl<'a> Writer<'a> {
 
     /// The author's signature of a proposal with what verifies it: EIP-712 typed data as wallets take it. `None` if
     /// the author sent the call itself: then the transaction is the signature.
-    pub(super) fn signature(
-        &self,
-        proposal: &Proposal,
-    ) -> Result<Option<SignatureInput>, CliError> {
+    pub(super) fn proposed(&self, proposal: &Proposal) -> Result<Option<SignatureInput>, CliError> {
         let event = &proposal.event;
         if event.signature.is_empty() {
             return Ok(None);
@@ -91,21 +91,53 @@ impl<'a> Writer<'a> {
             author: event.author,
             rotations: event.rotations,
             count: u16::try_from(event.leaves.len()).unwrap_or(u16::MAX),
-            deadline: alloy_primitives::aliases::U48::saturating_from(event.deadline),
+            deadline: U48::saturating_from(event.deadline),
             policy: event.policy,
             leaves: event.leaves.iter().map(typed::Leaf::from).collect(),
         };
         let domain = typed::ledger_domain(self.ledger);
         let request = SigningRequest::new(event.author, &message, domain, Evidence::default());
-        let data = serde_json::to_vec(&json!({
-            "galen": "signature/1",
-            "author": event.author,
-            "signature": full(&event.signature),
-            "typedData": request.typed,
-        }));
-        let data = data.map_err(std::io::Error::from)?;
-        Ok(Some(SignatureInput { when: proposal.announced.time, format: SIGNATURE, data }))
+        let when = proposal.announced.time;
+        signature(&request, &event.signature, when).map(Some)
     }
+
+    /// The author's signature of the document in a record, as the document carries it; `None` if it is not signed
+    /// by parts. It covers a root of salted hashes, so it tells nothing of the document.
+    pub(super) fn attested(&self, opened: &Opened) -> Result<Option<SignatureInput>, CliError> {
+        if opened.media_type.as_str() != SIGNED_DOCUMENT {
+            return Ok(None);
+        }
+        let failed = cannot("read who signed the document");
+        let signed = SignedDocument::decode(opened.payload.expose()).map_err(&failed)?;
+        let root = signed.tree().map_err(&failed)?.root();
+        let attestation = signed.attestation();
+        let root = batch_root(root, &attestation.batch_path);
+        let message = typed::Attestation {
+            author: attestation.author,
+            rotations: attestation.rotations,
+            root: root.map_err(|error| failed(error.into()))?,
+            issued: U48::saturating_from(attestation.issued),
+        };
+        let domain = typed::ledger_domain(attestation.ledger);
+        let request =
+            SigningRequest::new(attestation.author, &message, domain, Evidence::default());
+        signature(&request, &attestation.signature, attestation.issued).map(Some)
+    }
+}
+
+/// A signature, and all that verifies it.
+fn signature(
+    request: &SigningRequest,
+    signature: &Bytes,
+    when: u64,
+) -> Result<SignatureInput, CliError> {
+    let data = serde_json::to_vec(&json!({
+        "galen": "signature/1",
+        "author": request.id,
+        "signature": full(signature),
+        "typedData": request.typed,
+    }));
+    Ok(SignatureInput { when, format: SIGNATURE, data: data.map_err(std::io::Error::from)? })
 }
 
 /// A compact signature (ERC-2098) in the 65 bytes that every library takes; any other as it is.
