@@ -133,7 +133,7 @@ fn two_hospitals_make_one_chart() {
         .iter()
         .map(|row| [0, 1, 2, 3, 5, 6, 7, 10].map(|at| row[at].as_str()).to_vec())
         .collect();
-    let by = "in-proposal";
+    let by = "by-parts";
     let expected = [
         ["medications", "present", "metformin", "2020-02", "850 mg", "-", "south", by],
         ["medications", "present", "Metformin 500 mg", "2020-02", "500.0 mg", "-", "north", by],

@@ -89,7 +89,8 @@ impl fmt::Display for Author {
 pub enum SignatureState {
     /// The document is signed by parts, and the signature is the author's.
     ByParts,
-    /// The document is signed by parts by somebody who is not known to be the author's controller.
+    /// The document is signed by parts by somebody else than the record's author, a clinician for example, or
+    /// by an account that is not known to have been the controller.
     OtherSigner,
     /// The author signed the proposal, which commits to every byte; the document itself carries no signature.
     InProposal,

@@ -12,7 +12,7 @@ use galen_index::{Chart, LeafState, Record, Version};
 use galen_types::{ErrorKind, LeafKind, RecordId, RecordKey};
 use tokio::task::JoinSet;
 
-use crate::{Error, Patient, fhir_document, galen::joined};
+use crate::{Error, Patient, SignatureState as Signed, fhir_document, galen::joined};
 
 /// Most records that are opened at once.
 const MAX_OPENING: usize = 8;
@@ -113,13 +113,40 @@ impl Patient {
                 let identity = patient.keys().identity();
                 let key = OpenKey::Identity(&identity);
                 let opened = patient.galen().open_version(&wanted.key, &wanted.version, key).await;
-                (wanted, opened.map(|(_, opened)| opened))
+                let judged = match opened {
+                    Ok((_, opened)) => patient.judged(wanted.key.author, opened).await,
+                    Err(error) => Err(error),
+                };
+                (wanted, judged)
             });
         }
         while !running.is_empty() {
             records.take(running.join_next().await)?;
         }
         Ok(records)
+    }
+
+    /// An opened record, and what is known of the signature of its document.
+    async fn judged(
+        &self,
+        author: Address,
+        opened: Opened,
+    ) -> Result<(Opened, SignatureState), Error> {
+        let state = match self.galen().signature_of(&opened).await {
+            Ok(None) => SignatureState::InProposal,
+            Ok(Some(found)) => match found.state {
+                Signed::Valid if found.author == author => SignatureState::ByParts,
+                Signed::Valid | Signed::NotController | Signed::OtherLedger => {
+                    SignatureState::OtherSigner
+                }
+                Signed::NotSigned => SignatureState::Broken,
+            },
+            Err(error) if matches!(error.kind(), ErrorKind::Integrity | ErrorKind::Invalid) => {
+                SignatureState::Broken
+            }
+            Err(error) => return Err(error),
+        };
+        Ok((opened, state))
     }
 }
 
@@ -156,7 +183,8 @@ fn departed(record: &Record) -> impl Iterator<Item = Departed> {
     later.map(move |next| Departed { record: id, author: author.clone(), at: next.accepted.time })
 }
 
-type Taken = Result<(Wanted, Result<Opened, Error>), tokio::task::JoinError>;
+type Judged = Result<(Opened, SignatureState), Error>;
+type Taken = Result<(Wanted, Judged), tokio::task::JoinError>;
 
 impl ChartRecords {
     fn take(&mut self, taken: Option<Taken>) -> Result<(), Error> {
@@ -166,8 +194,8 @@ impl ChartRecords {
             Err(error) => {
                 self.missing.push(MissingRecord { record: key.id(), author: key.author, error });
             }
-            Ok(opened) if fhir_document(&opened).is_none() => self.other_content += 1,
-            Ok(opened) => {
+            Ok((opened, _)) if fhir_document(&opened).is_none() => self.other_content += 1,
+            Ok((opened, signature)) => {
                 let origin = Origin {
                     record: key.id(),
                     version: version.id,
@@ -175,7 +203,7 @@ impl ChartRecords {
                     proposed,
                     entered: version.accepted.time,
                     state,
-                    signature: SignatureState::InProposal,
+                    signature,
                 };
                 self.kept.push(Kept { opened, origin, until });
             }
