@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use galen_chain::{CosignPolicy, Sent};
 use galen_index::{LeafState, Proposal};
-use galen_sdk::{CosignSheet, Error, Galen, Patient, ProposedRecord, ReplyKind};
+use galen_sdk::{CosignSheet, Error, Galen, Patient, ProposedRecord, ReplyKind, SIGNED_DOCUMENT};
 use galen_types::{ErrorKind, ProposalId};
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ use crate::{
 
 /// Sealed content longer than this many bytes is examined in constant memory.
 const STREAMED_LEN: u64 = 16 << 20;
+
+const FHIR_JSON: &str = "application/fhir+json";
 
 /// The result of `galen record accept --json` and `galen record reject --json`.
 #[derive(Debug, Serialize)]
@@ -231,10 +233,17 @@ async fn examine_one(
     index: usize,
 ) -> Result<Option<ProposedRecord>, Error> {
     if is_large(galen, proposal, index).await {
-        patient.examine_attachment(proposal, index).await?;
-        return Ok(None);
+        let manifest = patient.examine_attachment(proposal, index).await?;
+        // What a document says and who signed it is judged of the whole, however long it is.
+        if !is_document(manifest.media_type.as_str()) {
+            return Ok(None);
+        }
     }
     patient.examine(proposal, index).await.map(Some)
+}
+
+fn is_document(media_type: &str) -> bool {
+    matches!(media_type, FHIR_JSON | SIGNED_DOCUMENT)
 }
 
 /// Whether a document is opened in constant memory instead of whole.
