@@ -18,6 +18,14 @@ pub(crate) struct Report {
     pub(crate) records_rejected: usize,
     /// Records of the second hospital, all accepted.
     pub(crate) second_hospital_records: usize,
+    /// Things in the chart of both hospitals.
+    pub(crate) chart_lines: usize,
+    /// Of those, the ones on which the hospitals do not agree.
+    pub(crate) chart_conflicts: usize,
+    /// Elements of one document that were shown and proven.
+    pub(crate) elements_shown: usize,
+    /// Its elements that stayed hidden.
+    pub(crate) elements_hidden: usize,
     /// Records with an accepted, co-signed amendment.
     pub(crate) amended: usize,
     /// Records that were read, each read counted.

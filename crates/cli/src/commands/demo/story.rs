@@ -1,5 +1,6 @@
 //! The story itself, one step after the other. Each says what happens and what it proves.
 
+mod clinical;
 mod reading;
 mod records;
 mod teller;
@@ -50,6 +51,8 @@ pub(crate) async fn tell(
     let grants = reading::grant(&cast, &mut teller).await?;
     reading::read(&cast, &grants, &mut teller).await?;
     records::second_hospital(&cast, &mut teller).await?;
+    clinical::chart(&cast, &mut teller).await?;
+    clinical::extract(&cast, &mut teller).await?;
     reading::refuse(&cast, &grants, &mut teller).await?;
     reading::reseal(&cast, &mut teller).await?;
     reading::revoke(&cast, &grants, &mut teller).await?;
