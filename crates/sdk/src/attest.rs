@@ -186,8 +186,7 @@ impl Galen {
             return self.check_signature(&signed?).await.map(Some);
         }
         let Some(shown) = Presentation::of(opened) else { return Ok(None) };
-        let shown = shown?;
-        self.judge(shown.attestation(), shown.verify()?.root).await.map(Some)
+        self.check_presentation(&shown?).await.map(Some)
     }
 
     /// Whether a signed document is signed by who it says.
@@ -202,7 +201,19 @@ impl Galen {
         self.judge(signed.attestation(), signed.tree()?.root()).await
     }
 
-    pub(crate) async fn judge(
+    /// Whether a presentation shows parts of what its author signed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Galen::signature_of`].
+    pub async fn check_presentation(
+        &self,
+        shown: &Presentation,
+    ) -> Result<DocumentSignature, Error> {
+        self.judge(shown.attestation(), shown.verify()?.root).await
+    }
+
+    async fn judge(
         &self,
         attestation: &Attestation,
         root: B256,

@@ -16,10 +16,12 @@ const MAX_LINES: usize = 6;
 /// What both hospitals know, in one list, with what they disagree about.
 pub(super) async fn chart(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), CliError> {
     let doing = "reconcile the chart";
-    let now = cast.patient.time().await.map_err(sdk(doing))?;
+    let failed = |source| CliError::Chain { doing, source };
+    let now = cast.galen.time().await.map_err(failed)?;
     let mut records = cast.patient.chart_records(&[now]).await.map_err(sdk(doing))?;
     records.name_authors(|author| {
-        let hospitals = [(cast.hospital_a.id(), "hospital A"), (cast.hospital_b.id(), "hospital B")];
+        let hospitals =
+            [(cast.hospital_a.id(), "hospital A"), (cast.hospital_b.id(), "hospital B")];
         hospitals.into_iter().find(|(id, _)| *id == author).map(|(_, name)| name.to_owned())
     });
     let read = records.read();
@@ -28,7 +30,8 @@ pub(super) async fn chart(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), Cl
         return Err(CliError::Demo("a record is missing from the chart"));
     }
     teller.report.chart_lines = chart.lines.len();
-    teller.report.chart_conflicts = chart.lines.iter().filter(|it| !it.conflicts.is_empty()).count();
+    teller.report.chart_conflicts =
+        chart.lines.iter().filter(|it| !it.conflicts.is_empty()).count();
     let authors: std::collections::BTreeSet<_> =
         chart.origins.iter().map(|origin| origin.author.id).collect();
     if authors.len() < 2 || teller.report.chart_conflicts == 0 {
@@ -57,8 +60,11 @@ fn lines(chart: &ReconciledChart<'_>, section: Section, title: &str) -> Vec<Stri
     let listed = |line: &&Line| line.standing.is_listed() || !line.conflicts.is_empty();
     let mut all: Vec<&Line> = chart.section(section).filter(listed).collect();
     all.sort_by_key(|line| (line.conflicts.is_empty(), line.standing));
-    let mut told: Vec<String> =
-        all.iter().take(MAX_LINES).map(|line| format!("{title}: {}", describe(chart, line))).collect();
+    let mut told: Vec<String> = all
+        .iter()
+        .take(MAX_LINES)
+        .map(|line| format!("{title}: {}", describe(chart, line)))
+        .collect();
     if all.len() > MAX_LINES {
         told.push(format!("{title}: {} more", all.len() - MAX_LINES));
     }
@@ -89,8 +95,12 @@ fn describe(chart: &ReconciledChart<'_>, line: &Line) -> String {
 
 /// The patient shows a laboratory value and hides whom it is about, and what was noted beside it.
 pub(super) async fn extract(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), CliError> {
-    const HIDDEN: [&str; 4] =
-        ["Observation.note", "Observation.subject", "Observation.encounter", "Observation.performer"];
+    const HIDDEN: [&str; 4] = [
+        "Observation.note",
+        "Observation.subject",
+        "Observation.encounter",
+        "Observation.performer",
+    ];
     let doing = "show a part of a record";
     let is_result = |record: &&galen_index::Record| {
         let category = cast.patient.category(record.key.segment);
@@ -115,7 +125,9 @@ pub(super) async fn extract(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), 
         return Err(CliError::Demo("a part of a record does not prove its author"));
     }
     if !has("4.10") || has("daughter") || has("9a1c6f2e") {
-        return Err(CliError::Demo("a part of a record shows what it must not, or not what it must"));
+        return Err(CliError::Demo(
+            "a part of a record shows what it must not, or not what it must",
+        ));
     }
     let ledger = cast.galen.ledger();
     for index in 0..shown.elements().len() {
@@ -130,7 +142,9 @@ pub(super) async fn extract(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), 
         }
     }
     let changed = String::from_utf8_lossy(file.expose()).replace("4.10", "4.01");
-    if Presentation::decode(changed.as_bytes()).is_ok_and(|it| it.verify().is_ok_and(|v| v.root == verified.root)) {
+    if Presentation::decode(changed.as_bytes())
+        .is_ok_and(|it| it.verify().is_ok_and(|v| v.root == verified.root))
+    {
         return Err(CliError::Demo("a changed value was not noticed"));
     }
     teller.report.elements_shown = verified.elements;
