@@ -6,6 +6,7 @@ use galen_fhir::{
     parts::Selection,
 };
 use galen_sdk::{Presentation, SignatureState, SignedDocument};
+use galen_types::{Element, Salt};
 
 use super::{Teller, chart_records, sdk};
 use crate::{commands::demo::cast::Cast, error::CliError};
@@ -133,7 +134,12 @@ pub(super) async fn extract(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), 
     for index in 0..shown.elements().len() {
         let proof = shown.proof(index).ok_or(CliError::Demo("an element has no proof"))?;
         let attestation = shown.attestation();
-        let element = proof.element();
+        let element = Element {
+            salt: Salt(proof.salt),
+            label: proof.label,
+            parent: proof.parent,
+            content: proof.content,
+        };
         let (author, issued) = (attestation.author, attestation.issued);
         let proves =
             ledger.proves_element(author, issued, &attestation.signature, &element, proof.path);
