@@ -394,15 +394,8 @@ fn records_of_a_chart_are_shared_byte_for_byte() {
     let ids: Vec<String> =
         (0..2).map(|index| at(&records, &format!("/records/{index}/id")).to_owned()).collect();
     let up = world.path("up");
-    let shared = patient.json(&[
-        "share",
-        &ids[0],
-        &ids[1],
-        "--base-url",
-        "https://files.example/me",
-        "--out",
-        &up,
-    ]);
+    let base = ["--base-url", "https://files.example/me", "--out", &up];
+    let shared = patient.json(&[&["share", &ids[0], &ids[1]], &base[..]].concat());
     assert_eq!(shared["resources"], 2);
     let link = HealthLink::parse(at(&shared, "/link")).unwrap();
     let jwe = fs::read_to_string(at(&shared, "/file")).unwrap();
@@ -413,8 +406,7 @@ fn records_of_a_chart_are_shared_byte_for_byte() {
         "{text}"
     );
     // The whole chart as a summary.
-    let shared =
-        patient.json(&["share", "--ips", "--base-url", "https://files.example/me", "--out", &up]);
+    let shared = patient.json(&[&["share", "--ips"], &base[..]].concat());
     let link = HealthLink::parse(at(&shared, "/link")).unwrap();
     let jwe = fs::read_to_string(at(&shared, "/file")).unwrap();
     let summary = link.key.open(&jwe, 1 << 20).unwrap();

@@ -13,7 +13,7 @@ use crate::Category;
 pub enum Preset {
     /// Bills, and the reports that justify them.
     Insurer,
-    /// History, age and sex, medication, allergies and diagnostics.
+    /// History, identity (age and sex), medication, allergies and diagnostics.
     Physician,
     /// The patient summary: what a stranger must know to treat.
     Emergency,
@@ -63,6 +63,7 @@ impl Preset {
         match self {
             Self::Insurer => &[C::DiagnosticReports, C::Billing],
             Self::Physician => &[
+                C::Identity,
                 C::Encounters,
                 C::Problems,
                 C::Allergies,
@@ -81,7 +82,6 @@ impl Preset {
                 C::Wearables,
                 C::Documents,
                 C::Administrative,
-                C::Demographics,
             ],
             Self::Emergency => &[
                 C::Identity,
@@ -101,7 +101,6 @@ impl Preset {
                 C::Procedures,
                 C::Laboratory,
                 C::Vitals,
-                C::Demographics,
             ],
         }
     }
@@ -140,14 +139,12 @@ mod tests {
         }
     }
 
-    /// Treatment and research need an age and a sex, and no name or address.
     #[test]
-    fn preset_gives_identity_only_in_an_emergency() {
+    fn preset_gives_identity_to_those_who_treat() {
         for preset in Preset::ALL {
-            let has = |category| preset.categories().contains(&category);
-            assert_eq!(has(Category::Identity), preset == Preset::Emergency, "{preset}");
-            let curious = matches!(preset, Preset::Physician | Preset::Researcher);
-            assert_eq!(has(Category::Demographics), curious, "{preset}");
+            let has = preset.categories().contains(&Category::Identity);
+            let treats = matches!(preset, Preset::Physician | Preset::Emergency);
+            assert_eq!(has, treats, "{preset}");
         }
     }
 }

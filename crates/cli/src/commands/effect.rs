@@ -146,7 +146,7 @@ mod tests {
         assert!(!says(Preset::Physician, "records as they are"));
         assert!(says(Preset::Insurer, "other results stay closed"));
         assert!(!says(Preset::Physician, "other results stay closed"));
-        assert!(says(Preset::Physician, "name you in their text"));
+        assert!(says(Preset::Researcher, "name you in their text"));
         assert!(!says(Preset::Emergency, "name you in their text"));
         let open = Effect::new(&[Category::Hiv.index()], PurposeSet::default());
         assert_eq!(open.opens_sensitive, ["HIV"]);
