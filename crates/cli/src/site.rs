@@ -17,6 +17,11 @@
 //! whole = ["DiagnosticReport"]
 //! core = ["Observation.interpretation"]
 //!
+//! [[parts]]
+//! type = "Patient"
+//! elements = ["birthDate", "gender"]
+//! category = "demographics"
+//!
 //! [codes]
 //! replace = false
 //! file = "codes.tsv"
@@ -29,7 +34,7 @@ use galen_fhir::{
     CodeSettings, CodeTable, Compliance,
     chart::Ingredients,
     near_names,
-    parts::{PartsError, SigningPolicy},
+    parts::{PartRule, PartsError, SigningPolicy},
 };
 use serde::Deserialize;
 
@@ -49,6 +54,8 @@ pub(crate) struct Site {
     pub(crate) ingredients: Ingredients,
     /// Which parts of what it signs must stay together.
     pub(crate) signing: SigningPolicy,
+    /// Elements that are proposed as records of their own, too.
+    pub(crate) parts: Vec<PartRule>,
     /// Which codes are sensitive, beside or in place of those that Galen knows.
     pub(crate) codes: CodeSettings,
     /// The table that `codes` gives.
@@ -69,6 +76,11 @@ impl Site {
                     CliError::invalid(text, "name types and elements as FHIR R4 does")
                 };
                 site.signing.check().map_err(wrong)?;
+                let wrong = |error: PartsError| {
+                    let text = format!("[[parts]] of {}: {error}", path.display());
+                    CliError::invalid(text, "name a type and its elements as FHIR R4 does")
+                };
+                site.parts.iter().try_for_each(PartRule::check).map_err(wrong)?;
                 Self::with_files(site, path)
             }
             None if *origin == Origin::Default => Ok(Self::default()),

@@ -30,6 +30,7 @@ mod names;
 mod pattern;
 mod policy;
 mod proof;
+mod rule;
 mod select;
 mod tree;
 mod view;
@@ -39,6 +40,7 @@ pub use error::PartsError;
 pub use hash::Seed;
 pub use policy::{MAX_POLICY_RULES, SigningPolicy};
 pub use proof::{ElementProof, ProofParts, ShownElement, Verified, verify};
+pub use rule::PartRule;
 pub use select::{MAX_PATTERNS, Selection, Shown};
 pub use tree::PartTree;
 

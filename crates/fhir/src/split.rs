@@ -282,6 +282,13 @@ impl Draft<'_> {
         self.units.is_empty()
     }
 
+    /// Types and resources.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = (&'static str, Node<'_>)> {
+        self.units
+            .iter()
+            .map(|unit| (unit.resource_type, Node::new(&self.bytes[unit.span.clone()])))
+    }
+
     /// Resource types with how many there are of each, copies included, by name.
     pub fn types(&self) -> BTreeMap<&'static str, usize> {
         count_types(self.units.iter().copied())

@@ -25,7 +25,10 @@ use std::{
 use alloy_primitives::{B256, Bytes, Keccak256, keccak256};
 use galen_chain::{CosignPolicy, SignedProposal, typed};
 use galen_crypto::{Committed, MediaType, random_salt};
-use galen_fhir::{CodeTable, Compliance, Document, Draft, parts::Seed};
+use galen_fhir::{
+    CodeTable, Compliance, Document, Draft,
+    parts::{PartRule, PartsError, Seed},
+};
 use galen_types::{
     Commitment, ErrorKind, Leaf, LeafKind, Plaintext, ProposalId, RecordKey, Salt, Segment,
     VersionId,
@@ -33,7 +36,7 @@ use galen_types::{
 
 use crate::{
     Contact, Error, Journal, JournalEntry, MAX_LEAVES, NewRecord, Organization, Prepared,
-    SignedDocument,
+    Presentation, SignedDocument,
     attest::{Attested, Unsigned},
     batch::{Batch, publish_all},
     organization::MAX_WAITING_LEN,
@@ -129,12 +132,24 @@ type Part = (B256, u32);
 /// A part that is sealed: its leaf, and the length of its sealed content in bytes.
 type Sealed = (Part, Leaf, u64);
 
+/// Parts that show elements of another part, and the rules that say which.
+type Extracts = Vec<(Part, PartRule)>;
+
 /// A part that waits for the signature that covers it.
 struct Waiting {
+    place: Place,
+    unsigned: Unsigned,
+}
+
+/// Where a part of an input goes, and what is made of it beside.
+struct Place {
     part: Part,
     parts: u32,
     category: u8,
-    unsigned: Unsigned,
+    /// It was sealed before the import was interrupted; only extracts of it are missing.
+    is_sealed: bool,
+    /// What shows elements of it and is still to be made.
+    extracts: Extracts,
 }
 
 /// An import of documents for one patient.
@@ -146,6 +161,7 @@ pub struct Import<'a> {
     progress: &'a mut (dyn FnMut(&ImportProgress) + Send),
     compliance: Compliance,
     codes: CodeTable,
+    rules: Vec<PartRule>,
     salt: Salt,
     parts: HashMap<B256, u32>,
     done: HashSet<Part>,
@@ -204,6 +220,7 @@ impl<'a> Import<'a> {
             progress,
             compliance: Compliance::default(),
             codes: CodeTable::default(),
+            rules: Vec::new(),
             salt,
             parts: HashMap::new(),
             done: HashSet::new(),
@@ -231,6 +248,15 @@ impl<'a> Import<'a> {
     #[must_use]
     pub fn sorted_by(mut self, codes: CodeTable) -> Self {
         self.codes = codes;
+        self
+    }
+
+    /// Proposes elements of some types as records of their own, too: a presentation of them, which proves its
+    /// author as the whole document does. The rules must stay the same until an import that was interrupted is
+    /// complete.
+    #[must_use]
+    pub fn with_parts(mut self, rules: Vec<PartRule>) -> Self {
+        self.rules = rules;
         self
     }
 
@@ -289,11 +315,16 @@ impl<'a> Import<'a> {
                 return Ok(Err(error));
             }
         }
-        let parts = u32::try_from(drafts.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(drafts.len()).unwrap_or(u32::MAX);
+        let (extracts, parts) = match self.extracts(input, &drafts, count) {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
         let mut waiting = Vec::new();
-        for (number, draft) in (0..parts).zip(&drafts) {
+        for ((number, draft), extracts) in (0..count).zip(&drafts).zip(extracts) {
             let part = (input, number);
-            if self.done.contains(&part) {
+            let is_sealed = self.done.contains(&part);
+            if is_sealed && extracts.is_empty() {
                 continue;
             }
             let seed = self.seed(input, number);
@@ -301,7 +332,8 @@ impl<'a> Import<'a> {
             match Unsigned::new(draft.payload(), seed, policy) {
                 Ok(unsigned) => {
                     let category = draft.category().index();
-                    waiting.push(Waiting { part, parts, category, unsigned });
+                    let place = Place { part, parts, category, is_sealed, extracts };
+                    waiting.push(Waiting { place, unsigned });
                 }
                 Err(error) => return Ok(Err(error)),
             }
@@ -341,22 +373,47 @@ impl<'a> Import<'a> {
         if let Err(error) = self.contact.segment(category) {
             return Ok(Err(error));
         }
-        self.seal_signed((input, 0), 1, category, &signed).await?;
+        let part = (input, 0);
+        let place = Place { part, parts: 1, category, is_sealed: false, extracts: Vec::new() };
+        self.seal_signed(place, &signed).await?;
         self.parts.insert(input, 1);
         Ok(Ok(()))
     }
 
+    /// The extracts that are still to be made of each draft, and the number of parts with all extracts: they are
+    /// counted behind the drafts.
+    fn extracts(
+        &self,
+        input: B256,
+        drafts: &[Draft<'_>],
+        count: u32,
+    ) -> Result<(Vec<Extracts>, u32), Error> {
+        let mut next = count;
+        let mut extracts = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let mut own = Vec::new();
+            for rule in self.rules.iter().filter(|rule| rule.is_for(draft)) {
+                self.contact.segment(rule.category.index())?;
+                let part = (input, next);
+                next =
+                    next.checked_add(1).ok_or(Error::Invalid("the document has too many parts"))?;
+                if !self.done.contains(&part) {
+                    own.push((part, rule.clone()));
+                }
+            }
+            extracts.push(own);
+        }
+        Ok((extracts, next))
+    }
+
     /// A document that is to be signed: sealed at once if it was signed before the import was interrupted.
     async fn take(&mut self, waiting: Waiting) -> Result<(), Error> {
-        let Waiting { part, parts, category, unsigned } = waiting;
-        self.done.insert(part);
-        if let Some(attested) = self.attested.get(&unsigned.root).cloned() {
-            return self
-                .seal_attested(&attested, Waiting { part, parts, category, unsigned })
-                .await;
+        self.done.insert(waiting.place.part);
+        if let Some(attested) = self.attested.get(&waiting.unsigned.root).cloned() {
+            return self.seal_attested(&attested, waiting).await;
         }
-        self.waiting_len += unsigned.document.expose().len();
-        self.waiting.push(Waiting { part, parts, category, unsigned });
+        self.waiting_len += waiting.unsigned.document.expose().len();
+        self.waiting.push(waiting);
         self.make_room().await
     }
 
@@ -389,24 +446,37 @@ impl<'a> Import<'a> {
     }
 
     async fn seal_attested(&mut self, attested: &Attested, waiting: Waiting) -> Result<(), Error> {
-        let Waiting { part, parts, category, unsigned } = waiting;
+        let Waiting { place, unsigned } = waiting;
         let signed = attested.seal_in(unsigned, self.organization.signing_policy());
         let signed = signed.ok_or(Error::Invalid("a document was not signed"))?;
-        self.seal_signed(part, parts, category, &signed).await
+        self.seal_signed(place, &signed).await
     }
 
-    async fn seal_signed(
+    /// Seals a document, and the extracts of it.
+    async fn seal_signed(&mut self, place: Place, signed: &SignedDocument) -> Result<(), Error> {
+        let Place { part, parts, category, is_sealed, extracts } = place;
+        if !is_sealed {
+            self.seal_record(part, parts, NewRecord::signed(category, signed)).await?;
+        }
+        for (part, rule) in extracts {
+            if let Some(shown) = extract(signed, &rule)? {
+                let record = NewRecord::presentation(rule.category.index(), &shown);
+                self.seal_record(part, parts, record).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn seal_record(
         &mut self,
         part: Part,
         parts: u32,
-        category: u8,
-        signed: &SignedDocument,
+        record: NewRecord,
     ) -> Result<(), Error> {
-        let record = NewRecord::signed(category, signed);
-        let key = self.next_key(category).await?;
+        let key = self.next_key(record.category).await?;
         let first = (LeafKind::New, VersionId::default());
         let sealed = self.organization.seal(self.contact, key, &record, first).await?;
-        self.add(part, parts, category, sealed, key).await
+        self.add(part, parts, record.category, sealed, key).await
     }
 
     /// The seed of a part's tree: the same again, as long as the journal lasts.
@@ -698,4 +768,15 @@ const fn is_of_the_file(error: &Error) -> bool {
     use galen_crypto::Error as Fault;
     let Error::Crypto(fault) = error else { return false };
     matches!(fault, Fault::Read(_) | Fault::SourceChanged | Fault::PayloadTooLong { .. })
+}
+
+/// What a rule shows of a document; `None` if nothing of it is there.
+fn extract(signed: &SignedDocument, rule: &PartRule) -> Result<Option<Presentation>, Error> {
+    let tree = signed.tree()?;
+    let shown = match tree.select(&rule.selection()) {
+        Ok(shown) if shown.unmatched().len() < rule.elements.len() => shown,
+        Ok(_) | Err(PartsError::NothingShown) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(Presentation::new(signed, &shown)))
 }

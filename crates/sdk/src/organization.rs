@@ -12,7 +12,7 @@ use galen_types::{
 };
 
 use crate::{
-    Error, Galen, Identity, SignatureState, SignedDocument,
+    Error, Galen, Identity, PRESENTATION, Presentation, SignatureState, SignedDocument,
     attachment::Sealing,
     attest::Unsigned,
     batch::{Batch, Kept},
@@ -49,6 +49,12 @@ impl NewRecord {
     pub fn signed(category: u8, document: &SignedDocument) -> Self {
         let media_type = SIGNED_DOCUMENT.parse().expect("a printable ASCII text");
         Self { category, media_type, payload: document.encode() }
+    }
+
+    /// Parts of a document that is signed by parts.
+    pub fn presentation(category: u8, shown: &Presentation) -> Self {
+        let media_type = PRESENTATION.parse().expect("a printable ASCII text");
+        Self { category, media_type, payload: shown.encode() }
     }
 
     fn is_fhir(&self) -> bool {

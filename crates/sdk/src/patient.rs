@@ -15,7 +15,7 @@ use galen_types::{
 };
 
 use crate::{
-    DocumentSignature, Error, Galen, Identity, SignatureState,
+    DocumentSignature, Error, Galen, Identity, Presentation, SignatureState,
     attachment::{ReaderKey, Sealing},
     fhir_document,
     galen::MAX_RECORD_LEN,
@@ -163,6 +163,9 @@ impl Patient {
             && leaf.kind != LeafKind::Retraction
         {
             check_category(document, category).map_err(fault)?;
+        }
+        if let Some(Ok(shown)) = Presentation::of(&opened) {
+            check_shown(&shown, category).map_err(fault)?;
         }
         let follows = match leaf.kind {
             LeafKind::New => None,
@@ -358,6 +361,22 @@ fn check_category(document: &[u8], category: u8) -> Result<(), &'static str> {
     let document = Document::read(document).map_err(|_| "its document is not acceptable FHIR")?;
     let fits = Category::from_index(category).is_some_and(|category| document.fits(category));
     if fits { Ok(()) } else { Err("its document belongs to another category than its segment") }
+}
+
+/// Parts of a document may lie in any category, but what is sensitive in them only in its own.
+fn check_shown(shown: &Presentation, category: u8) -> Result<(), &'static str> {
+    let verified = shown.verify().map_err(|_| "its parts do not hold together")?;
+    let view = Document::read_extract(verified.view.expose());
+    let view = view.map_err(|_| "what it shows is not acceptable FHIR")?;
+    let here = Category::from_index(category);
+    let fits = |draft: &galen_fhir::Draft<'_>| {
+        !draft.category().is_sensitive() || Some(draft.category()) == here
+    };
+    if view.split().iter().all(fits) {
+        Ok(())
+    } else {
+        Err("what it shows is more sensitive than its segment")
+    }
 }
 
 pub(crate) fn categories() -> impl Iterator<Item = u8> {

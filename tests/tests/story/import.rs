@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, fs, future::poll_fn, io, path::PathBuf, pin::pin, task::Poll};
 
 use galen_chain::CosignPolicy;
-use galen_fhir::Category;
+use galen_fhir::{Category, parts::PartRule};
 use galen_index::LeafState;
 use galen_sdk::{
     AttachedFile, Error, Import, ImportInput, ImportProgress, ImportReport, Journal, JournalEntry,
+    PRESENTATION, Presentation,
 };
 use galen_types::{ErrorKind, Plaintext};
 
@@ -79,6 +80,25 @@ pub(crate) async fn import(
     entries: &mut Vec<JournalEntry>,
     breaks: Break,
 ) -> Result<(ImportReport, Vec<ImportProgress>), Error> {
+    import_with(network, inputs, entries, breaks, Vec::new()).await
+}
+
+/// Each bill gives a third record, which shows its id and status to every organization.
+fn shown() -> Vec<PartRule> {
+    let elements = ["id", "status", "dependent"].map(str::to_owned).to_vec();
+    let rule =
+        PartRule { resource_type: "Coverage".to_owned(), elements, category: Category::Network };
+    let nothing = PartRule { elements: vec!["dependent".to_owned()], ..rule.clone() };
+    vec![rule, nothing]
+}
+
+async fn import_with(
+    network: &Network,
+    inputs: Vec<ImportInput>,
+    entries: &mut Vec<JournalEntry>,
+    breaks: Break,
+    rules: Vec<PartRule>,
+) -> Result<(ImportReport, Vec<ImportProgress>), Error> {
     // What was kept is all that a new process has.
     let past: Vec<JournalEntry> = entries
         .iter()
@@ -91,7 +111,7 @@ pub(crate) async fn import(
     let mut progress = |progress: &ImportProgress| seen.push(*progress);
     let (author, contact) = (&network.author, &network.contact);
     let import = Import::begin(author, contact, &policy, &past, &mut paper, &mut progress).await?;
-    let report = import.run(inputs).await?;
+    let report = import.with_parts(rules).run(inputs).await?;
     Ok((report, seen))
 }
 
@@ -114,38 +134,61 @@ async fn settled(network: &Network, run: usize) -> BTreeMap<String, usize> {
     };
     for key in network.galen.with_chart(network.patient.id(), records).await.unwrap() {
         let opened = network.patient.open(key.id()).await.unwrap();
-        let text = String::from_utf8(fhir(&opened).to_vec()).unwrap();
+        let shows = opened.media_type.as_str() == PRESENTATION;
+        let text = if shows {
+            let view =
+                Presentation::decode(opened.payload.expose()).unwrap().verify().unwrap().view;
+            String::from_utf8(view.expose().to_vec()).unwrap()
+        } else {
+            String::from_utf8(fhir(&opened).to_vec()).unwrap()
+        };
         let Some(at) = text.find(&format!("run{run}-")) else { continue };
-        let kind = if text.contains("Coverage") { "bill" } else { "condition" };
+        assert!(!shows || text.contains("active") && !text.contains("somebody"), "{text}");
+        let kind = match (shows, text.contains("Coverage")) {
+            (true, _) => "extract",
+            (false, true) => "bill",
+            (false, false) => "condition",
+        };
         let name: String = text[at..].chars().take_while(|char| *char != '"').collect();
         *found.entry(format!("{name} {kind}")).or_default() += 1;
     }
     found
 }
 
-fn each_once(run: usize, inputs: usize) -> BTreeMap<String, usize> {
-    let names = (0..inputs)
-        .flat_map(|n| ["bill", "condition"].map(|kind| (format!("run{run}-input{n} {kind}"), 1)));
-    names.collect()
+fn each_once(run: usize, inputs: usize, kinds: &[&str]) -> BTreeMap<String, usize> {
+    let of = |n: usize| kinds.iter().map(move |kind| (format!("run{run}-input{n} {kind}"), 1));
+    (0..inputs).flat_map(of).collect()
 }
+
+/// What becomes of an input.
+const KINDS: [&str; 2] = ["bill", "condition"];
+
+/// With the rules of [`shown`].
+const KINDS_AND_EXTRACT: [&str; 3] = ["bill", "condition", "extract"];
 
 #[tokio::test]
 async fn an_import_that_breaks_at_any_step_proposes_everything_once() {
     let network = Network::new().await;
-    // Begun, attested, four sealed records, signed, announced.
-    const ENTRIES: usize = 8;
+    // Begun, attested, four sealed records and two extracts, signed, announced.
+    const ENTRIES: usize = 10;
     let breaks = (0..ENTRIES).flat_map(|n| [Break::Before(n), Break::After(n)]);
     for (run, breaks) in breaks.enumerate() {
         let inputs = || vec![input(run, 0), input(run, 1)];
         let mut entries = Vec::new();
-        let broken = import(&network, inputs(), &mut entries, breaks).await;
+        let broken = import_with(&network, inputs(), &mut entries, breaks, shown()).await;
         assert!(matches!(broken, Err(Error::Journal(_))), "{breaks:?}: {broken:?}");
-        let (report, _) = import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
+        let (report, _) =
+            import_with(&network, inputs(), &mut entries, Break::Never, shown()).await.unwrap();
         assert!(report.rejects.is_empty());
         assert_eq!(entries.len(), ENTRIES, "{breaks:?}: nothing is done twice");
-        assert_eq!(settled(&network, run).await, each_once(run, 2), "{breaks:?}");
+        assert_eq!(
+            settled(&network, run).await,
+            each_once(run, 2, &KINDS_AND_EXTRACT),
+            "{breaks:?}"
+        );
         // Once more changes nothing.
-        let (report, _) = import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
+        let (report, _) =
+            import_with(&network, inputs(), &mut entries, Break::Never, shown()).await.unwrap();
         assert_eq!((report.progress.known, report.progress.records), (2, 0), "{breaks:?}");
         assert!(network.patient.inbox().await.unwrap().is_empty(), "{breaks:?}");
     }
@@ -159,14 +202,14 @@ async fn an_import_that_is_dropped_while_it_waits_proposes_everything_once() {
     let mut entries = Vec::new();
     let inputs = || (0..3).map(|n| input(run, n)).collect();
     loop {
-        let work = import(&network, inputs(), &mut entries, Break::Never);
+        let work = import_with(&network, inputs(), &mut entries, Break::Never, shown());
         match dropped_after(drops, work).await {
             Some(done) => break assert!(done.unwrap().0.rejects.is_empty()),
             None => drops += 1,
         }
     }
     assert!(drops > 1, "{drops}");
-    assert_eq!(settled(&network, run).await, each_once(run, 3));
+    assert_eq!(settled(&network, run).await, each_once(run, 3, &KINDS_AND_EXTRACT));
 }
 
 /// Drops `work` when it waits for the `waits`-th time after the first; `None` then.
@@ -304,7 +347,7 @@ async fn inputs_that_are_refused_are_named_and_stop_nobody() {
     assert_eq!((progress.inputs, progress.known, progress.rejected), (6, 1, 3));
     assert_eq!((progress.records, progress.announced), (4, 4));
     assert_eq!(seen.len(), 7, "after each input and each proposal");
-    assert_eq!(settled(&network, 1).await, each_once(1, 2));
+    assert_eq!(settled(&network, 1).await, each_once(1, 2, &KINDS));
     // The journal is this author's, for this patient.
     let elsewhere = match entries[0].clone() {
         JournalEntry::Begun { ledger, patient, salt, .. } => {
@@ -329,7 +372,7 @@ async fn an_import_yields_numbers_that_were_taken_meanwhile() {
     let policy = CosignPolicy::default();
     network.author.propose(&network.contact, other, &policy).await.unwrap();
     import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
-    assert_eq!(settled(&network, 5).await, each_once(5, 1));
+    assert_eq!(settled(&network, 5).await, each_once(5, 1, &KINDS));
 }
 
 /// A signature that nobody could send in time is made again; the sealed content stays.
@@ -344,5 +387,5 @@ async fn an_import_signs_again_what_is_out_of_date() {
     network.chain.mine().unwrap();
     let (report, _) = import(&network, inputs(), &mut entries, Break::Never).await.unwrap();
     assert_eq!((report.progress.records, report.progress.announced), (0, 2));
-    assert_eq!(settled(&network, 6).await, each_once(6, 1));
+    assert_eq!(settled(&network, 6).await, each_once(6, 1, &KINDS));
 }

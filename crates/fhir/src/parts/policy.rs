@@ -83,7 +83,7 @@ impl Rules {
 }
 
 /// The structure and the slot that a rule means.
-fn resolve(rule: &str) -> Result<(usize, Option<usize>), PartsError> {
+pub(super) fn resolve(rule: &str) -> Result<(usize, Option<usize>), PartsError> {
     let unknown = |name: &str, near| PartsError::UnknownElement {
         pattern: rule.to_owned(),
         name: name.to_owned(),

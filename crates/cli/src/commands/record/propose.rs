@@ -195,6 +195,7 @@ impl Job<'_> {
         let import = begun
             .map_err(&failed)?
             .checked_by(self.site.compliance.clone())
+            .with_parts(self.site.parts.clone())
             .sorted_by(self.site.table.clone());
         import.run(inputs).await.map_err(&failed)
     }
