@@ -5,7 +5,7 @@ use galen_fhir::{
     Document,
     words::{Change, ChangeKind, Words, changes, sentences},
 };
-use galen_sdk::{Patient, ProposedRecord, fhir_document};
+use galen_sdk::{PRESENTATION, Patient, Presentation, ProposedRecord, fhir_document};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{commands::shown::cannot, error::CliError, table::cell, ui::Ui};
@@ -32,6 +32,11 @@ impl Told {
         if let Some(bytes) = fhir_document(opened) {
             let document = Document::read(bytes).ok()?;
             return Some(Self { words: sentences(&document), changes: None });
+        }
+        if opened.media_type.as_str() == PRESENTATION {
+            let verified = Presentation::decode(opened.payload.expose()).ok()?.verify().ok()?;
+            let view = Document::read_extract(verified.view.expose()).ok()?;
+            return Some(Self { words: sentences(&view), changes: None });
         }
         // The reason of a retraction.
         let is_text = opened.media_type.as_str().starts_with("text/plain");
