@@ -98,6 +98,8 @@ impl Town {
         let input = self.world.write("input.json", &bundle(resources));
         hospital.ok(&["record", "propose", "--to", "anna", &input]);
         self.patient.ok(&["record", "accept", "--all", "--profile", profile]);
+        // What is entered in one second has no order.
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
     }
 }
 
