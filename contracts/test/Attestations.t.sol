@@ -9,7 +9,7 @@ import {Digests} from "./Digests.sol";
 /// @notice Documents signed by parts.
 contract AttestationsTest is Base {
     /// @dev A tree of four elements: their leaves, one proof, and the root.
-    function _tree(uint256 seed, uint256 at)
+    function _tree(uint256 seed, uint256 index)
         private
         pure
         returns (Element memory shown, bytes32[] memory proof, bytes32 root)
@@ -17,12 +17,13 @@ contract AttestationsTest is Base {
         bytes32[4] memory leaves;
         for (uint256 i; i < 4; ++i) {
             Element memory e = _element(seed, i);
-            if (i == at) shown = e;
+            if (i == index) shown = e;
             leaves[i] = Digests.element(e);
         }
         proof = new bytes32[](2);
-        proof[0] = leaves[at ^ 1];
-        proof[1] = at < 2 ? Digests.pair(leaves[2], leaves[3]) : Digests.pair(leaves[0], leaves[1]);
+        proof[0] = leaves[index ^ 1];
+        proof[1] =
+            index < 2 ? Digests.pair(leaves[2], leaves[3]) : Digests.pair(leaves[0], leaves[1]);
         root = Digests.pair(Digests.pair(leaves[0], leaves[1]), Digests.pair(leaves[2], leaves[3]));
     }
 
@@ -55,11 +56,11 @@ contract AttestationsTest is Base {
 
     function testFuzz_requireElement_ofEachWayToSign(
         uint256 seed,
-        uint8 at,
+        uint8 index,
         uint8 way,
         uint48 issued
     ) public view {
-        (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(seed, at % 4);
+        (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(seed, index % 4);
         Person memory author = way % 3 == 2 ? wallet : other;
         bytes32 digest = Digests.attestation(author.id, 0, root, issued);
         bytes memory signature = way % 3 == 0
@@ -68,11 +69,11 @@ contract AttestationsTest is Base {
         ledger.requireElement(author.id, issued, signature, shown, proof);
     }
 
-    function testFuzz_requireElement_nothingElse(uint256 seed, uint8 at, uint8 what, uint256 bit)
+    function testFuzz_requireElement_nothingElse(uint256 seed, uint8 index, uint8 what, uint256 bit)
         public
         view
     {
-        (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(seed, at % 4);
+        (Element memory shown, bytes32[] memory proof, bytes32 root) = _tree(seed, index % 4);
         bytes memory signature = _sign(other.key, Digests.attestation(other.id, 0, root, START));
         address author = other.id;
         uint48 issued = START;
