@@ -1,14 +1,10 @@
 //! What is drawn from a seed, and how elements are hashed.
 
-use std::{fmt, sync::LazyLock};
+use std::fmt;
 
 use alloy_primitives::{B256, keccak256};
+use galen_types::{Element, Salt};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
-
-/// The type of an element, in the manner of EIP-712.
-const ELEMENT: &str = "Element(bytes32 salt,uint64 label,uint64 parent,bytes32 content)";
-
-static ELEMENT_TYPEHASH: LazyLock<B256> = LazyLock::new(|| keccak256(ELEMENT));
 
 /// Where all salts, labels and decoys of one document come from: 32 random bytes, new for each document.
 ///
@@ -99,15 +95,9 @@ impl Content {
     }
 }
 
-/// A leaf: hashed twice, so that no node of the tree can be taken for the bytes behind one.
+/// A leaf, as the contract hashes it.
 pub(super) fn leaf(salt: B256, label: u64, parent: u64, content: B256) -> B256 {
-    let mut encoded = [0; 5 * 32];
-    encoded[..32].copy_from_slice(&ELEMENT_TYPEHASH.0);
-    encoded[32..64].copy_from_slice(&salt.0);
-    encoded[88..96].copy_from_slice(&label.to_be_bytes());
-    encoded[120..128].copy_from_slice(&parent.to_be_bytes());
-    encoded[128..].copy_from_slice(&content.0);
-    keccak256(keccak256(encoded))
+    Element { salt: Salt(salt), label, parent, content }.leaf()
 }
 
 /// The node above two, the smaller first; as [`galen_types::hash_pair`], without its allocation.
