@@ -3,8 +3,8 @@
 //! The type strings are those of the contracts; `tests/vectors/eip712.json` pins their digests.
 #![allow(missing_docs, reason = "the fields are documented in docs/protocol.md")]
 
-use alloy::sol_types::{Eip712Domain, SolStruct, eip712_domain};
-use alloy_primitives::{Address, B256};
+use alloy::sol_types::{Eip712Domain, SolStruct, SolValue as _, eip712_domain};
+use alloy_primitives::{Address, B256, keccak256};
 use galen_types::{LedgerId, ProposalId};
 
 alloy::sol! {
@@ -198,6 +198,74 @@ alloy::sol! {
         uint48 deadline;
     }
 
+    /// Envelopes for grantees and shares for proxies, all that one grant or one new epoch needs: the leaves of
+    /// [`envelope_leaf`], in the order in which they are sent. Never sent to the chain.
+    struct Sharing {
+        address patient;
+        uint32 epoch;
+        bytes32[] envelopes;
+        uint48 deadline;
+    }
+
+    /// What a patient opens to every organization through proxies: the consent and whom to ask. The proxies
+    /// show it to active organizations. Never sent to the chain.
+    struct Offer {
+        address patient;
+        bytes32 consent;
+        uint32 epoch;
+        bytes32 offer;
+        uint48 issued;
+    }
+
+    /// A grantee asks proxies for the keys of records whose reads it logs. Words as in `Access.records`; no
+    /// record and a zero consent ask what is kept for the grantee. Never sent to the chain.
+    struct KeyRequest {
+        address patient;
+        address grantee;
+        uint32 rotations;
+        bytes32 consent;
+        uint256[] records;
+        uint48 deadline;
+    }
+
+    /// A patient asks a proxy what it served and refused. Never sent to the chain.
+    struct ReportRequest {
+        address patient;
+        uint32 rotations;
+        uint48 since;
+        uint48 deadline;
+    }
+
+    /// What a proxy says that it served and refused. Never sent to the chain.
+    struct ProxyReport {
+        address proxy;
+        uint32 rotations;
+        address patient;
+        uint48 since;
+        uint48 until;
+        uint32 served;
+        uint32 refused;
+        bytes32 entries;
+    }
+
+    /// Pieces of a root seed, sealed to guardians and proxies: leaves as in `Sharing`, with the commitment to the
+    /// guardians in place of a consent. Never sent to the chain.
+    struct Pieces {
+        address id;
+        bytes32 guardians;
+        bytes32[] envelopes;
+        uint48 deadline;
+    }
+
+    /// Who controls an id after a recovery asks proxies for their pieces of its seed. Never sent to the chain.
+    struct PieceRequest {
+        address id;
+        address controller;
+        uint32 rotations;
+        bytes32 recipientKey;
+        uint48 deadline;
+    }
+
     /// What an author needs at first contact, sealed to it. Never sent to the chain.
     struct Contact {
         address patient;
@@ -221,6 +289,13 @@ alloy::sol! {
         string store;
         uint48 issued;
     }
+}
+
+/// What `Sharing` and `Pieces` name an envelope by:
+/// `keccak256(abi.encode(bytes32 scope, address holder, bytes32 recipientKey, bytes32 ciphertext))`. The scope is the
+/// consent, or the commitment to the guardians.
+pub fn envelope_leaf(scope: B256, holder: Address, recipient_key: B256, ciphertext: B256) -> B256 {
+    keccak256((scope, holder, recipient_key, ciphertext).abi_encode())
 }
 
 /// Domain of everything that the ledger checks, and of what is only exchanged between people.

@@ -117,6 +117,7 @@ mod outbox;
 mod patient;
 mod pipe;
 mod presentation;
+pub mod proxies;
 mod replies;
 mod requests;
 mod reseal;

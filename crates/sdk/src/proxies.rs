@@ -1,0 +1,3 @@
+//! How proxies are spoken to.
+
+pub mod wire;
