@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`relay`] | submits signed messages and pays the gas, within limits |
 //! | [`fhir_server`] | speaks with other people's FHIR servers |
+//! | [`proxy`] | holds shares of segment keys and answers only for reads that are logged |
 //! | [`share`] | serves SMART Health Links from a folder |
 //!
 //! [`http`] is the server that they share.
@@ -11,6 +12,7 @@
 mod error;
 pub mod fhir_server;
 pub mod http;
+pub mod proxy;
 pub mod relay;
 pub mod share;
 

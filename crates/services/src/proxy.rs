@@ -1,0 +1,5 @@
+//! The proxy: holds shares of segment keys and answers only for reads that are logged.
+//!
+//! What it may answer is decided in [`rules`], a pure function of the verified history.
+
+pub mod rules;
