@@ -5,6 +5,7 @@
 )]
 
 mod calls;
+mod recovery;
 mod words;
 
 use alloy::{
@@ -18,6 +19,7 @@ use galen_types::{ConsentRoot, Element, ErrorKind, LedgerId};
 use serde::{Deserialize, Serialize};
 
 pub use calls::TreeChange;
+pub use recovery::{GuardianSet, Guardianship, PendingChange, PendingKind, RecoveryTerms};
 
 use crate::{
     Account, ChainError, Finality,

@@ -41,8 +41,8 @@ pub use event::{
 };
 pub use finality::Finality;
 pub use ledger::{
-    ChartSlot, ConsentSlot, CosignPolicy, Ledger, Masks, Participant, SignedProposal, Standing,
-    TreeChange, recovers,
+    ChartSlot, ConsentSlot, CosignPolicy, GuardianSet, Guardianship, Ledger, Masks, Participant,
+    PendingChange, PendingKind, RecoveryTerms, SignedProposal, Standing, TreeChange, recovers,
 };
 pub use payer::{Fees, Payer, Pending, Resumed, Sent, Submitted, Waiting};
 pub use queue::Queue;

@@ -7,7 +7,8 @@ use std::{
 
 use alloy_primitives::Address;
 use galen_chain::{
-    AccessedEvent, ConsentSlot, ConsentsEvent, LedgerEvent, Position, ProposedEvent, Stamped,
+    AccessedEvent, ConsentSlot, ConsentsEvent, LedgerEvent, PendingKind, Position, ProposedEvent,
+    Stamped,
 };
 use galen_types::{
     ConsentRoot, ConsentTree, ContentRef, KeyBundleId, ProposalId, PurposeSet, RecordId, Segment,
@@ -64,6 +65,17 @@ pub struct KeyEntry {
     pub bundle: KeyBundleId,
     /// Where the bundle lies.
     pub content: ContentRef,
+}
+
+/// Guardians handed the id to a new controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryEntry {
+    /// Where the new controller took over.
+    pub at: Position,
+    /// Who signs since then.
+    pub controller: Address,
+    /// By which quorum.
+    pub kind: PendingKind,
 }
 
 /// An organization asks for consent.
@@ -239,6 +251,22 @@ impl Chart {
             _ => None,
         });
         rotated.nth(last)
+    }
+
+    /// The recovery by guardians that made the controller of now; `None` if there was none, or if the id changed
+    /// hands again after it.
+    pub fn recovery(&self) -> Option<RecoveryEntry> {
+        let rotated = |it: &Arc<Stamped>| matches!(it.event, LedgerEvent::Rotated { .. });
+        let last = self.events.iter().rposition(rotated)?;
+        let LedgerEvent::Rotated { controller, .. } = self.events[last].event else { return None };
+        // The contract says what ended right before it says who signs now. A rotation that did not wait follows
+        // something else.
+        let before = &self.events[last.checked_sub(1)?];
+        let at = self.events[last].at;
+        let LedgerEvent::PendingFinished { kind, .. } = before.event else { return None };
+        let kind = PendingKind::from_u8(kind).filter(|kind| kind.is_recovery())?;
+        let together = before.at.transaction == at.transaction && before.at.log + 1 == at.log;
+        together.then_some(RecoveryEntry { at, controller, kind })
     }
 
     /// The folded head.

@@ -17,7 +17,7 @@ mod state;
 mod view;
 
 pub use audit::{AuditEntry, AuditReport, Proof};
-pub use chart::{AccessEntry, Chart, ConsentState, KeyEntry, RequestEntry};
+pub use chart::{AccessEntry, Chart, ConsentState, KeyEntry, RecoveryEntry, RequestEntry};
 pub use head::Head;
 pub use history::{Confirmed, HistoryOptions, Progress, SyncReport};
 pub use records::{ContentEntry, LeafState, Proposal, Record, Version, VoidReason};

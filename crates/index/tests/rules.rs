@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256, Bytes, FixedBytes, U256};
 use galen_chain::{
-    AccessedEvent, ConsentsEvent, LedgerEvent, Position, ProposedEvent, ResealedEvent,
+    AccessedEvent, ConsentsEvent, LedgerEvent, PendingKind, Position, ProposedEvent, ResealedEvent,
     SettledEvent, Stamped,
 };
 use galen_index::{Chart, LeafState, VoidReason};
@@ -354,4 +354,48 @@ fn key_bundles_count_only_if_they_extend_the_current_one() {
     let chart = chart(&[publish(1, 0), publish(9, 7), publish(8, 0), publish(2, 1)]);
     let bundles: Vec<_> = chart.keys().iter().map(|key| key.bundle.0[0]).collect();
     assert_eq!(bundles, [1, 2]);
+}
+
+/// Keys are given back only to who took over by a recovery that finished, and only until the id changes hands.
+#[test]
+fn a_recovery_counts_until_the_id_changes_hands() {
+    const NEW: Address = Address::repeat_byte(9);
+    let started =
+        |kind| LedgerEvent::PendingStarted { id: PATIENT, kind, controller: NEW, ready_at: 2_000 };
+    let finished = |kind| LedgerEvent::PendingFinished { id: PATIENT, kind };
+    let cancelled = |kind| LedgerEvent::PendingCancelled { id: PATIENT, kind };
+    let rotated = |controller| LedgerEvent::Rotated {
+        id: PATIENT,
+        controller,
+        sequence: 1,
+        consent_version: 1,
+    };
+    let changed = LedgerEvent::GuardiansChanged { id: PATIENT, commitment: B256::ZERO, delay: 0 };
+    let recovered = |kind| vec![started(kind), finished(kind), rotated(NEW)];
+    let cases: Vec<(&str, Vec<LedgerEvent>, Option<PendingKind>)> = vec![
+        ("nothing", vec![], None),
+        ("started", vec![started(3)], None),
+        ("cancelled", vec![started(3), cancelled(3)], None),
+        ("finished", recovered(3), Some(PendingKind::Recovery)),
+        ("finished for good", recovered(4), Some(PendingKind::FinalRecovery)),
+        ("a rotation that waited", recovered(1), None),
+        ("a change of guardians that waited", vec![started(2), finished(2), changed], None),
+        ("rotated after it", [recovered(3), vec![rotated(OTHER)]].concat(), None),
+        ("waited and rotated after it", [recovered(3), recovered(1)].concat(), None),
+        ("twice", [recovered(3), recovered(4)].concat(), Some(PendingKind::FinalRecovery)),
+        ("cancelled, then rotated", vec![started(3), cancelled(3), rotated(NEW)], None),
+    ];
+    for (name, events, expected) in cases {
+        let found = chart(&events).recovery();
+        assert_eq!(found.map(|entry| entry.kind), expected, "{name}");
+        assert!(found.is_none_or(|entry| entry.controller == NEW), "{name}");
+    }
+    // A rotation that only follows a recovery's end, in another transaction.
+    let mut apart = Chart::default();
+    for (log, event) in (0..).zip(recovered(3)) {
+        let transaction = B256::with_last_byte(u8::try_from(log).unwrap());
+        let at = Position { block: log, log, time: 1_000 + log, transaction };
+        apart.apply(&Stamped { at, event });
+    }
+    assert_eq!(apart.recovery(), None);
 }

@@ -461,7 +461,7 @@ impl Ledger {
         self.send(call).await
     }
 
-    async fn send<C: SolCall>(
+    pub(super) async fn send<C: SolCall>(
         &self,
         call: CallBuilder<&DynProvider<Ethereum>, PhantomData<C>, Ethereum>,
     ) -> Result<Sent, ChainError> {
