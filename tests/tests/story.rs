@@ -9,6 +9,8 @@ mod import;
 mod people;
 #[path = "story/places.rs"]
 mod places;
+#[path = "story/proxies.rs"]
+mod proxies;
 #[path = "story/remote.rs"]
 mod remote;
 #[path = "story/signed.rs"]

@@ -25,8 +25,8 @@ use crate::{
     Announced, AttachedFile, Contact, Error, Galen, Grant, Grantee, Organization, Patient,
     batch::Batch,
     galen::{graver, joined},
-    patient::FIRST_EPOCH,
     pipe::pipe,
+    reseal::Anew,
 };
 
 /// A seal request that owns its keys, so that it can move to a thread that blocks.
@@ -221,6 +221,7 @@ impl Organization {
         file: &AttachedFile,
         policy: &CosignPolicy,
     ) -> Result<Announced, Error> {
+        let contact = &self.refreshed(contact).await?;
         let key = self.next_record(contact, file.category).await?;
         let salt = random_salt()?;
         let committed = self.commit_file(file, salt).await?;
@@ -293,11 +294,12 @@ impl Patient {
             other => other?,
         };
         let header = Header::parse(&header).map_err(|_| fault("its content does not open"))?;
-        if header.epoch() != FIRST_EPOCH {
+        let epoch = self.epoch().await?;
+        if header.epoch() != epoch {
             return Err(fault("it is sealed under another epoch than the current one"));
         }
         // Both wraps must hold the one data key: that of the segment's readers and the patient's.
-        Opener::new(&header, context, OpenKey::Segment(&self.segment_key(leaf.segment)))
+        Opener::new(&header, context, OpenKey::Segment(&self.segment_key(leaf.segment, epoch)))
             .map_err(|_| fault("it is not sealed to the readers of its segment"))?;
         let identity = self.identity_key();
         match galen.open_stream(leaf.content, context, identity, io::sink()).await {
@@ -309,18 +311,19 @@ impl Patient {
         }
     }
 
-    /// New content for a record that is too long for memory: opened, sealed and staged through a pipe. Returns
-    /// where the content lay that it was made from, where the new one is staged, and what it must open to.
+    /// New content for a record that is too long for memory: opened, sealed and staged through a pipe.
     pub(crate) async fn seal_anew_streaming(
         &self,
         storage: &Storage,
         record: &Record,
-    ) -> Result<(ContentRef, ContentRef, Manifest), Error> {
+    ) -> Result<Anew, Error> {
         let galen = self.galen();
         let context = galen.context(&record.key, &record.current().leaf);
         let key = self.identity_key();
         let (before, manifest) = galen.find_stream(&record.key, record.current(), &key).await?;
-        let sealing = self.sealing(&record.key, manifest.salt, manifest.media_type.clone());
+        let (salt, media_type) = (manifest.salt, manifest.media_type.clone());
+        let sealing = self.sealing(&record.key, salt, media_type).await?;
+        let epoch = sealing.epoch;
         let (writer, reader) = pipe();
         let open = async {
             let (writer, _) = galen.open_stream(before, context, key, writer).await?;
@@ -330,7 +333,9 @@ impl Patient {
         let sealed = galen.seal_stream(storage, sealing, manifest.committed, reader);
         let (opened, sealed) = tokio::join!(open, sealed);
         match (opened, sealed) {
-            (Ok(()), Ok((after, _))) => Ok((before, after, manifest)),
+            (Ok(()), Ok((after, _))) => {
+                Ok(Anew { key: record.key, before, after, epoch, opens_to: manifest })
+            }
             // A pipe that broke says nothing of why: the other end does.
             (Err(error), Err(Error::Crypto(galen_crypto::Error::Read(_))) | Ok(_))
             | (_, Err(error)) => Err(error),

@@ -7,10 +7,7 @@ use galen_fhir::Category;
 use galen_index::{AccessEntry, Chart, ConsentState};
 use galen_types::{Consent, ConsentId, ConsentTree, PurposeSet};
 
-use crate::{
-    Error, Patient,
-    patient::{FIRST_EPOCH, u48},
-};
+use crate::{Error, Patient, patient::u48};
 
 /// Most consents that one signature grants.
 pub const MAX_GRANTS: usize = 64;
@@ -184,19 +181,20 @@ impl Patient {
             return Err(Error::Invalid("keys are sealed to one grantee, not to all organizations"));
         }
         let recipient = self.galen().identity_of(consent.grantee).await?;
+        let epoch = self.epoch().await?;
         let terms = GrantTerms {
             ledger: self.galen().id(),
             patient: self.id(),
             grantee: consent.grantee,
             consent: consent.id(),
-            epoch: FIRST_EPOCH,
+            epoch,
         };
         let segments: Vec<GrantedSegment> = consent
             .segments
             .iter()
             .map(|segment| GrantedSegment {
                 category: self.category(segment),
-                key: self.segment_key(segment),
+                key: self.segment_key(segment, epoch),
             })
             .collect();
         let mut envelope = GrantEnvelope::seal(terms, &recipient, consent, &segments)?;

@@ -12,7 +12,8 @@ use galen_crypto::{
     IdentityPublic, KeyBundle, MediaType, OpenKey, Opened, PatientKeys, RootSeed, SealContext,
 };
 use galen_index::{
-    AuditReport, Chart, ContentEntry, HistoryOptions, Organization as Member, Version, View,
+    AuditReport, Chart, ContentEntry, HistoryOptions, KeyEntry, Organization as Member, Version,
+    View,
 };
 use galen_storage::Storage;
 use galen_types::{ContentRef, ErrorKind, KeyBundleId, LedgerId, RecordKey};
@@ -31,6 +32,9 @@ pub const ENVELOPE_LIFETIME: u64 = 30 * 24 * 3_600;
 
 /// Longest key bundle that is fetched, in bytes.
 const MAX_BUNDLE_LEN: u64 = 330_000;
+
+/// Key bundles that are kept in memory.
+const MAX_BUNDLES: usize = 32;
 
 /// Media type of the records that Galen itself makes.
 pub(crate) const FHIR_JSON: &str = "application/fhir+json";
@@ -76,6 +80,8 @@ pub struct Galen {
     /// Where new content of a category goes, if not where `storage` sends it.
     routes: Arc<BTreeMap<u8, Storage>>,
     view: Arc<Mutex<View>>,
+    /// Key bundles that were fetched: what a name stands for never changes.
+    bundles: Arc<Mutex<BTreeMap<KeyBundleId, Arc<KeyBundle>>>>,
 }
 
 impl Galen {
@@ -88,7 +94,7 @@ impl Galen {
     /// As [`Galen::new`], with a say in how the history is read and where it is kept.
     pub fn with_history(ledger: Ledger, storage: Storage, options: HistoryOptions) -> Self {
         let view = Arc::new(Mutex::new(View::open(&ledger, options)));
-        Self { ledger, storage, routes: Arc::default(), view }
+        Self { ledger, storage, routes: Arc::default(), view, bundles: Arc::default() }
     }
 
     /// Sends new content of a category elsewhere: `storage` is [`Storage::keeping_in`] of the store that the
@@ -196,13 +202,41 @@ impl Galen {
     ///
     /// [`Error::NoKeys`] if there is none, or the store has another one.
     pub async fn keys_of(&self, id: Address) -> Result<KeyBundle, Error> {
+        self.bundle_of(id).await.map(Arc::unwrap_or_clone)
+    }
+
+    /// As [`Galen::keys_of`].
+    pub(crate) async fn bundle_of(&self, id: Address) -> Result<Arc<KeyBundle>, Error> {
         let entry = self.with_chart(id, |chart| chart.keys().last().copied()).await?;
-        let entry = entry.ok_or(Error::NoKeys(id))?;
+        self.bundle_at(id, entry.ok_or(Error::NoKeys(id))?).await
+    }
+
+    /// A key bundle that an id published, the current one or one before it.
+    pub(crate) async fn keys_named(
+        &self,
+        id: Address,
+        name: KeyBundleId,
+    ) -> Result<Arc<KeyBundle>, Error> {
+        let find = |chart: &Chart| chart.keys().iter().rfind(|it| it.bundle == name).copied();
+        self.bundle_at(id, self.with_chart(id, find).await?.ok_or(Error::NoKeys(id))?).await
+    }
+
+    async fn bundle_at(&self, id: Address, entry: KeyEntry) -> Result<Arc<KeyBundle>, Error> {
+        let known = self.bundles.lock().await.get(&entry.bundle).cloned();
+        if let Some(bundle) = known.filter(|bundle| bundle.id == id) {
+            return Ok(bundle);
+        }
         let bytes = self.storage.get(&entry.content, MAX_BUNDLE_LEN).await?;
         let bundle = KeyBundle::decode(&bytes)?;
         if bundle.id != id || bundle.id() != entry.bundle {
             return Err(Error::NoKeys(id));
         }
+        let bundle = Arc::new(bundle);
+        let mut bundles = self.bundles.lock().await;
+        if bundles.len() >= MAX_BUNDLES {
+            bundles.clear();
+        }
+        bundles.insert(entry.bundle, Arc::clone(&bundle));
         Ok(bundle)
     }
 
@@ -222,22 +256,21 @@ impl Galen {
         Ok(())
     }
 
-    /// Publishes a bundle that extends the current one of its id.
+    /// Publishes a bundle that extends the current one of its id, if it is not the current one.
     pub(crate) async fn publish(
         &self,
         account: &Account,
         bundle: &KeyBundle,
-    ) -> Result<KeyBundleId, Error> {
+    ) -> Result<Option<Sent>, Error> {
         let id = bundle.id();
         let current = self.with_chart(account.id(), |chart| chart.keys().last().copied()).await?;
         let previous = current.map_or_else(KeyBundleId::default, |entry| entry.bundle);
         if previous == id {
-            return Ok(id);
+            return Ok(None);
         }
         let content = self.storage.put_bytes(bundle.encode()).await?;
         let deadline = self.deadline().await?;
-        self.ledger.publish_keys(account, previous, id, content, deadline).await?;
-        Ok(id)
+        Ok(Some(self.ledger.publish_keys(account, previous, id, content, deadline).await?))
     }
 
     /// What holds for every envelope: it is for this ledger, in time, and signed by the patient.

@@ -153,7 +153,7 @@ struct Place {
 /// An import of documents for one patient.
 pub struct Import<'a> {
     organization: &'a Organization,
-    contact: &'a Contact,
+    contact: Contact,
     policy: &'a CosignPolicy,
     journal: &'a mut dyn Journal,
     progress: &'a mut (dyn FnMut(&ImportProgress) + Send),
@@ -212,7 +212,7 @@ impl<'a> Import<'a> {
         };
         let mut import = Self {
             organization,
-            contact,
+            contact: organization.refreshed(contact).await?,
             policy,
             journal,
             progress,
@@ -473,7 +473,7 @@ impl<'a> Import<'a> {
     ) -> Result<(), Error> {
         let key = self.next_key(record.category).await?;
         let first = (LeafKind::New, VersionId::default());
-        let sealed = self.organization.seal(self.contact, key, &record, first).await?;
+        let sealed = self.organization.seal(&self.contact, key, &record, first).await?;
         self.add(part, parts, record.category, sealed, key).await
     }
 
@@ -504,7 +504,7 @@ impl<'a> Import<'a> {
         }
         let key = self.next_key(file.category).await?;
         let sealed =
-            match self.organization.seal_file(self.contact, key, file, salt, committed).await {
+            match self.organization.seal_file(&self.contact, key, file, salt, committed).await {
                 Err(error) if is_of_the_file(&error) => return Ok(Err(error)),
                 other => other?,
             };
@@ -558,7 +558,7 @@ impl<'a> Import<'a> {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.batch);
-        let prepared = self.organization.sign(self.contact, batch, self.policy).await?;
+        let prepared = self.organization.sign(&self.contact, batch, self.policy).await?;
         let SignedProposal { message, signature } = &prepared.signed;
         self.write(&JournalEntry::Signed {
             rotations: message.rotations,
@@ -567,7 +567,10 @@ impl<'a> Import<'a> {
             leaves: prepared.leaves.clone(),
             signature: signature.clone(),
         })?;
-        self.announce(prepared).await
+        self.announce(prepared).await?;
+        // An import may last longer than an epoch.
+        self.contact = self.organization.refreshed(&self.contact).await?;
+        Ok(())
     }
 
     async fn announce(&mut self, prepared: Prepared) -> Result<(), Error> {

@@ -105,6 +105,7 @@ mod chart;
 mod consents;
 mod contents;
 mod cosign;
+mod epochs;
 mod error;
 mod galen;
 mod grantee;

@@ -73,7 +73,7 @@ impl From<&galen_fhir::Draft<'_>> for NewRecord {
 #[derive(Clone, Debug)]
 pub struct Contact {
     patient: Address,
-    bundle: KeyBundle,
+    bundle: Arc<KeyBundle>,
     segments: BTreeMap<u8, Segment>,
 }
 
@@ -209,12 +209,23 @@ impl Organization {
         if terms.author != self.id() || terms.ledger != self.galen.id() {
             return Err(Error::Envelope("it is for another organization or ledger"));
         }
-        let bundle = self.galen.keys_of(terms.patient).await?;
-        if bundle.id() != terms.bundle {
+        let bundle = self.galen.keys_named(terms.patient, terms.bundle).await?;
+        let segments = envelope.open(&self.identity.keys.identity())?.into_iter().collect();
+        self.refreshed(&Contact { patient: terms.patient, bundle, segments }).await
+    }
+
+    /// The contact with the patient's newest segment keys: what is sealed under an older epoch, the patient
+    /// refuses. The identity key must be the one that the patient was met with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Envelope`] if it is another one; [`Error::NoKeys`].
+    pub(crate) async fn refreshed(&self, contact: &Contact) -> Result<Contact, Error> {
+        let bundle = self.galen.bundle_of(contact.patient).await?;
+        if bundle.identity != contact.bundle.identity {
             return Err(Error::Envelope("the patient's keys have changed since"));
         }
-        let segments = envelope.open(&self.identity.keys.identity())?.into_iter().collect();
-        Ok(Contact { patient: terms.patient, bundle, segments })
+        Ok(Contact { patient: contact.patient, bundle, segments: contact.segments.clone() })
     }
 
     /// Signs documents by parts, seals them, keeps them and proposes them to the patient, 256 at a time.
@@ -285,6 +296,7 @@ impl Organization {
     /// Signs what waits by parts, seals it, and begins to send it to where it is kept.
     async fn seal_all(&self, contact: &Contact, gathered: &mut Gathered) -> Result<(), Error> {
         gathered.waiting_len = 0;
+        let contact = &self.refreshed(contact).await?;
         for record in self.sign_by_parts(std::mem::take(&mut gathered.waiting)).await? {
             let segment = contact.segment(record.category)?;
             let number = self.next_number(&mut gathered.numbers, contact.patient, segment).await?;
@@ -368,6 +380,7 @@ impl Organization {
         if contact.segment(document.category)? != key.segment {
             return Err(Error::Invalid("a record never changes its segment"));
         }
+        let contact = &self.refreshed(contact).await?;
         let mut batch = Batch::default();
         let place = (LeafKind::Amendment, current.id);
         for document in self.sign_by_parts(vec![document.clone()]).await? {

@@ -90,6 +90,7 @@ impl Organization {
             media_type: "text/plain;charset=utf-8".parse()?,
             payload: Plaintext::new(reason.as_bytes().to_vec()),
         };
+        let contact = &self.refreshed(contact).await?;
         let mut batch = Batch::default();
         let place = (LeafKind::Retraction, current.id);
         let sealed = self.seal(contact, key, &document, place).await?;
@@ -115,6 +116,7 @@ impl Organization {
     ) -> Result<(ResealedRecord, Sent), Error> {
         let (key, current) = self.own_version(contact, record).await?;
         let before = current.contents.last().ok_or(Error::NoRecord(record))?.content;
+        let contact = &self.refreshed(contact).await?;
         let sealing = self.sealing(contact, &key, opened.salt, opened.media_type.clone())?;
         let (committed, sealed) = seal_bytes(&sealing.request(), opened.payload.expose())?;
         if committed.commitment != current.leaf.commitment {

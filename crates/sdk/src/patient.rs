@@ -17,12 +17,10 @@ use galen_types::{
 use crate::{
     DocumentSignature, Error, Galen, Identity, Presentation, SignatureState,
     attachment::{ReaderKey, Sealing},
+    epochs::Epochs,
     fhir_document,
     galen::MAX_RECORD_LEN,
 };
-
-/// The first epoch of segment keys.
-pub(crate) const FIRST_EPOCH: u32 = 1;
 
 /// A proposed record that the patient opened and that is what it says.
 #[derive(Clone, Debug)]
@@ -57,11 +55,12 @@ pub struct ProposedRecord {
 pub struct Patient {
     galen: Galen,
     identity: Identity,
+    epochs: Epochs,
 }
 
 impl Patient {
-    pub(crate) const fn new(galen: Galen, identity: Identity) -> Self {
-        Self { galen, identity }
+    pub(crate) fn new(galen: Galen, identity: Identity) -> Self {
+        Self { galen, identity, epochs: Epochs::default() }
     }
 
     /// The pseudonym.
@@ -69,13 +68,14 @@ impl Patient {
         self.identity.id()
     }
 
-    /// Publishes the public keys of the identity and of every category's segment.
+    /// Publishes the public keys of the identity and of every category's segment, unless they are published.
     ///
     /// # Errors
     ///
     /// [`Error::Chain`], [`Error::Storage`].
     pub async fn publish_keys(&self) -> Result<(), Error> {
-        self.galen.publish(&self.identity.account, &self.bundle()).await?;
+        let epoch = self.epoch_to_publish().await?;
+        self.galen.publish(&self.identity.account, &self.bundle(epoch)).await?;
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Patient {
             ledger: self.galen.id(),
             patient: self.id(),
             author,
-            bundle: self.bundle().id(),
+            bundle: self.bundle(self.epoch().await?).id(),
         };
         let mut envelope = ContactEnvelope::seal(terms, &recipient, &pairs)?;
         envelope.deadline = self.galen.envelope_deadline().await?;
@@ -146,12 +146,13 @@ impl Patient {
         }
         let sealed = self.galen.storage.get(&leaf.content, MAX_RECORD_LEN).await?;
         let header = Header::parse(&sealed).map_err(|_| fault("its content does not open"))?;
-        if header.epoch() != FIRST_EPOCH {
+        let epoch = self.epoch().await?;
+        if header.epoch() != epoch {
             return Err(fault("it is sealed under another epoch than the current one"));
         }
         let context = self.galen.context(&record, leaf);
         // Without this, an author could seal so that the patient reads it and no grantee ever does.
-        let key = self.segment_key(leaf.segment);
+        let key = self.segment_key(leaf.segment, epoch);
         Opener::new(&header, context, OpenKey::Segment(&key))
             .map_err(|_| fault("it is not sealed to the readers of its segment"))?;
         let identity = self.identity.keys.identity();
@@ -275,15 +276,16 @@ impl Patient {
         self.identity.keys.segment_map().category(segment)
     }
 
-    fn bundle(&self) -> KeyBundle {
+    /// What this identity publishes for an epoch.
+    pub(crate) fn bundle(&self, epoch: u32) -> KeyBundle {
         let map = self.identity.keys.segment_map();
         KeyBundle {
             id: self.id(),
-            epoch: FIRST_EPOCH,
+            epoch,
             identity: self.identity.keys.identity().public().clone(),
             segments: categories()
                 .map(|category| map.segment(category))
-                .map(|segment| (segment, self.segment_key(segment).public()))
+                .map(|segment| (segment, self.segment_key(segment, epoch).public()))
                 .collect(),
         }
     }
@@ -304,8 +306,12 @@ impl Patient {
         ReaderKey::Identity(Box::new(self.identity.keys.identity()))
     }
 
-    pub(crate) fn segment_key(&self, segment: Segment) -> SegmentKey {
-        self.identity.keys.segment(segment, FIRST_EPOCH)
+    pub(crate) const fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    pub(crate) fn segment_key(&self, segment: Segment, epoch: u32) -> SegmentKey {
+        self.identity.keys.segment(segment, epoch)
     }
 
     pub(crate) async fn record(&self, id: RecordId) -> Result<Record, Error> {
@@ -322,17 +328,23 @@ impl Patient {
         self.galen.open_version(&record.key, record.current(), key).await
     }
 
-    /// What seals content of a record of this chart to its readers.
-    pub(crate) fn sealing(&self, key: &RecordKey, salt: Salt, media_type: MediaType) -> Sealing {
-        Sealing {
+    /// What seals content of a record of this chart to its readers, under the current epoch.
+    pub(crate) async fn sealing(
+        &self,
+        key: &RecordKey,
+        salt: Salt,
+        media_type: MediaType,
+    ) -> Result<Sealing, Error> {
+        let epoch = self.epoch().await?;
+        Ok(Sealing {
             ledger: self.galen.id(),
             record: key.id(),
-            epoch: FIRST_EPOCH,
+            epoch,
             salt,
             media_type,
             identity: self.identity.keys.identity().public().clone(),
-            segment: (key.segment, self.segment_key(key.segment).public()),
-        }
+            segment: (key.segment, self.segment_key(key.segment, epoch).public()),
+        })
     }
 }
 

@@ -32,12 +32,14 @@ pub struct ResealedRecord {
 }
 
 /// Content that was sealed anew and is staged.
-struct Anew {
-    key: RecordKey,
-    before: ContentRef,
-    after: ContentRef,
+pub(crate) struct Anew {
+    pub(crate) key: RecordKey,
+    pub(crate) before: ContentRef,
+    pub(crate) after: ContentRef,
+    /// The epoch that it is sealed under.
+    pub(crate) epoch: u32,
     /// What it must open to.
-    opens_to: Manifest,
+    pub(crate) opens_to: Manifest,
 }
 
 impl Galen {
@@ -152,7 +154,8 @@ impl Patient {
         for ((record, item), content) in anew.iter_mut().zip(published) {
             item.after = content?;
             let storage = galen.storage_for(self.category(record.key.segment));
-            let segment = ReaderKey::Segment(Box::new(self.segment_key(record.key.segment)));
+            let segment = self.segment_key(record.key.segment, item.epoch);
+            let segment = ReaderKey::Segment(Box::new(segment));
             let context = galen.context(&record.key, &record.current().leaf);
             galen.require_kept(storage, &item.after).await?;
             let again = galen.open_stream(item.after, context, segment, io::sink()).await?.1;
@@ -172,14 +175,14 @@ impl Patient {
         // What is there is found out below; a place that fails only decides how it is read.
         if galen.storage.len(&newest).await.is_ok_and(|len| len <= STREAMED_LEN) {
             let (before, opened) = self.open_current(record).await?;
-            let sealing = self.sealing(&key, opened.salt, opened.media_type.clone());
+            let sealing = self.sealing(&key, opened.salt, opened.media_type.clone()).await?;
+            let epoch = sealing.epoch;
             let (committed, sealed) = seal_bytes(&sealing.request(), opened.payload.expose())?;
             let Opened { media_type, salt, .. } = opened;
             let opens_to = Manifest { media_type, salt, committed };
             let after = storage.stage_bytes(sealed).await?.of(storage.address_kind());
-            return Ok(Anew { key, before, after, opens_to });
+            return Ok(Anew { key, before, after, epoch, opens_to });
         }
-        let (before, after, opens_to) = self.seal_anew_streaming(storage, record).await?;
-        Ok(Anew { key, before, after, opens_to })
+        self.seal_anew_streaming(storage, record).await
     }
 }
