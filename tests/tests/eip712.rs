@@ -90,6 +90,13 @@ read_structs! {
     Reply { patient, author, proposal, leaves, kind, ciphertext, deadline }
     Envelope { patient, grantee, consent, recipientKey, ciphertext, deadline }
     Contact { patient, author, bundle, ciphertext, deadline }
+    Sharing { patient, epoch, envelopes, deadline }
+    Offer { patient, consent, epoch, offer, issued }
+    KeyRequest { patient, grantee, rotations, consent, records, deadline }
+    ReportRequest { patient, rotations, since, deadline }
+    ProxyReport { proxy, rotations, patient, since, until, served, refused, entries }
+    Pieces { id, guardians, envelopes, deadline }
+    PieceRequest { id, controller, rotations, recipientKey, deadline }
 }
 
 fn vectors(name: &str) -> Value {

@@ -17,10 +17,10 @@ use alloy::{
 use alloy_primitives::{Address, B256, Bytes, Signature};
 use async_trait::async_trait;
 use galen_types::{Consent, ConsentRoot, ConsentTree, DelegateTerms, ErrorKind, LedgerId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{ledger::CosignPolicy, safe, typed};
+use crate::{contract::HealthLedger::GuardianSet, ledger::CosignPolicy, safe, typed};
 
 /// A transaction on its way to a [`Signer`].
 pub type TransactionToSign = dyn SignableTransaction<Signature> + Send;
@@ -105,6 +105,37 @@ pub struct Evidence {
     pub policy: Option<CosignPolicy>,
     /// How many documents an attestation stands for. The word of the program that asks: the root hides it.
     pub documents: Option<usize>,
+    /// Who gets the envelopes of a [`typed::Sharing`] or [`typed::Pieces`], in the message's order.
+    pub envelopes: Vec<EnvelopeFor>,
+    /// How many proxies are needed, of how many. Required where proxies get shares or pieces, and for a
+    /// [`typed::Offer`]. The word of the program that asks: the seal hides how keys were split.
+    pub proxies: Option<(u8, usize)>,
+    /// The opening of the commitment that [`typed::Pieces`] or a [`typed::GuardianChange`] names.
+    pub guardians: Option<GuardianSet>,
+}
+
+/// An envelope that a [`typed::Sharing`] or [`typed::Pieces`] names by its leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvelopeFor {
+    /// The consent, or the commitment to the guardians.
+    pub scope: B256,
+    /// To whom it is sealed: reader, proxy, guardian.
+    pub holder: Address,
+    /// `keccak256` of the holder's identity public key.
+    pub recipient_key: B256,
+    /// `keccak256` of what was sealed.
+    pub ciphertext: B256,
+    /// What is in it is useless without the proxies' or, for a proxy, the others' part. Always true for proxies. The
+    /// word of the program that asks: the seal hides it.
+    pub keys_split: bool,
+}
+
+impl EnvelopeFor {
+    /// What the message names it by.
+    pub fn leaf(&self) -> B256 {
+        typed::envelope_leaf(self.scope, self.holder, self.recipient_key, self.ciphertext)
+    }
 }
 
 impl SigningRequest {

@@ -97,7 +97,7 @@ pub struct Explanation {
     pub chain_id: u64,
     /// The contract that takes the signature.
     pub contract: Address,
-    /// Last Unix second at which the signature counts; a card has none.
+    /// Last Unix second at which the signature counts; what only states something has none.
     pub deadline: Option<u64>,
     /// EIP-712 domain separator.
     pub domain_hash: B256,

@@ -27,7 +27,7 @@ pub mod typed;
 pub mod verification;
 
 pub use account::{
-    Account, Evidence, KeySigner, MnemonicError, SignError, Signer, SigningRequest,
+    Account, EnvelopeFor, Evidence, KeySigner, MnemonicError, SignError, Signer, SigningRequest,
     TransactionToSign, key_from_mnemonic, new_mnemonic,
 };
 pub use blocks::{Batch, BlockReader, HistoryMode, LedgerBlock, Point, RawLog};

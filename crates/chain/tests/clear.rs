@@ -18,7 +18,15 @@ use hostile::{Case, Expected};
 use samples::{Book, all};
 
 /// Kinds that nobody can show in full, or that change who is in control: their warning is always there.
-const ALWAYS_WARNED: [&str; 4] = ["BulkAnchor", "GuardianChange", "Recovery", "Rotation"];
+const ALWAYS_WARNED: [&str; 7] = [
+    "BulkAnchor",
+    "GuardianChange",
+    "Offer",
+    "PieceRequest",
+    "ProxyReport",
+    "Recovery",
+    "Rotation",
+];
 
 fn always_warned(request: &SigningRequest) -> bool {
     let kind = request.typed.primary_type.as_str();
@@ -79,6 +87,23 @@ fn the_sentence_says_what_happens() {
             "Rotation",
             "Let \"Grace\" (0x55555555…55555555) sign for you (0x11111111…11111111) from now on.",
         ),
+        (
+            "Sharing",
+            "Hand \"Helvetia\" (0x33333333…33333333) its half of the keys to category 3 and \
+             category 7 until 14 February 2027, 08:00:00 UTC for payment and insurance coverage, and \
+             the other half to proxies: \"Proxy of St Anna\" (0x61616161…61616161), \"Proxy of the \
+             city\" (0x62626262…62626262) and \"Proxy of the union\" (0x63636363…63636363).",
+        ),
+        (
+            "KeyRequest",
+            "Ask the proxies for the keys of 2 records of \"Ada\" (0x11111111…11111111), whose read \
+             you log.",
+        ),
+        (
+            "Pieces",
+            "Give pieces of the root of the keys of you (0x11111111…11111111) to 3 guardians and 3 \
+             proxies.",
+        ),
     ];
     for (kind, sentence) in expected {
         let request = all().into_iter().find(|request| request.typed.primary_type == kind);
@@ -86,6 +111,30 @@ fn the_sentence_says_what_happens() {
         let shown = explain(&request, &Book::of(request.id)).unwrap();
         assert_eq!(shown.sentence, sentence);
         assert_eq!(shown.lines()[0].text, sentence);
+    }
+}
+
+/// What enough holders of keys could do together is said, with their number.
+#[test]
+fn what_holders_could_do_together_is_said() {
+    let (silent, evidence) = samples::pieces(&[]);
+    let silent = samples::request(samples::PATIENT, &silent, evidence);
+    let mut whole = samples::shared();
+    whole.envelopes.truncate(1);
+    whole.envelopes[0].keys_split = false;
+    let whole = samples::request(samples::PATIENT, &samples::sharing(&whole), whole);
+    let of = |kind: &str| all().into_iter().find(|request| request.typed.primary_type == kind);
+    for (request, said) in [
+        (of("Sharing").unwrap(), "2 of 3 proxies are needed for each read"),
+        (of("Sharing").unwrap(), "2 of them together with a reader could open"),
+        (of("Offer").unwrap(), "2 of them together could open it without anybody"),
+        (of("Pieces").unwrap(), "2 guardians and 2 proxies together could open ALL"),
+        (silent, "Any 2 of the 3 guardians together could open ALL your records"),
+        (whole, "without Galen being able to force a log"),
+    ] {
+        let shown = explain(&request, &Book::of(request.id)).unwrap();
+        let text: Vec<String> = shown.lines().into_iter().map(|line| line.text).collect();
+        assert!(text.iter().any(|line| line.contains(said)), "{said}: {text:#?}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod consent;
 mod control;
 mod records;
+mod sharing;
 
 use alloy_primitives::Address;
 
@@ -89,9 +90,16 @@ pub(super) fn judge(message: &Message, view: &View<'_>) -> Result<Verdict, SignE
         Message::AccessRequest(m) => consent::request(m, view)?,
         Message::Envelope(m) => consent::envelope(m, view)?,
         Message::Contact(m) => consent::contact(m, view),
+        Message::Sharing(m) => sharing::sharing(m, view)?,
+        Message::Offer(m) => sharing::offer(m, view)?,
+        Message::KeyRequest(m) => sharing::keys(m, view)?,
+        Message::ReportRequest(_) => sharing::report_request(),
+        Message::ProxyReport(m) => sharing::report(m, view)?,
+        Message::Pieces(m) => sharing::pieces(m, view)?,
+        Message::PieceRequest(m) => sharing::piece_request(m, view)?,
         Message::Rotation(m) => control::rotation(m, view),
         Message::KeyBundle(m) => control::keys(m)?,
-        Message::GuardianChange(m) => control::guardians(m)?,
+        Message::GuardianChange(m) => control::guardians(m, view)?,
         Message::Recovery(m) => control::recovery(m, view),
         Message::Cancellation(_) => control::cancellation(),
         Message::Vote(m) => control::vote(m, view)?,
@@ -99,9 +107,12 @@ pub(super) fn judge(message: &Message, view: &View<'_>) -> Result<Verdict, SignE
     };
     let usual = match message {
         Message::Proposal(_) | Message::Cosignature(_) | Message::Vote(_) => USUAL_WAIT,
-        Message::Recovery(_) | Message::Envelope(_) | Message::Contact(_) | Message::Reply(_) => {
-            31 * DAY
-        }
+        Message::Recovery(_)
+        | Message::Envelope(_)
+        | Message::Contact(_)
+        | Message::Reply(_)
+        | Message::Sharing(_)
+        | Message::Pieces(_) => 31 * DAY,
         _ => USUAL_LIFETIME,
     };
     common(message, usual, view, &mut verdict);

@@ -51,12 +51,19 @@ messages!(
     Envelope,
     GuardianChange,
     KeyBundle,
+    KeyRequest,
+    Offer,
+    PieceRequest,
+    Pieces,
     Proposal,
+    ProxyReport,
     Recovery,
     Reply,
+    ReportRequest,
     Reseal,
     Rotation,
     Settlement,
+    Sharing,
     Vote,
     Withdrawal,
 );
@@ -86,38 +93,52 @@ impl Message {
             Self::Envelope(m) => vec![m.patient],
             Self::GuardianChange(m) => vec![m.id],
             Self::KeyBundle(m) => vec![m.id],
+            Self::KeyRequest(m) => vec![m.grantee],
+            Self::Offer(m) => vec![m.patient],
+            Self::PieceRequest(m) => vec![m.id],
+            Self::Pieces(m) => vec![m.id],
             Self::Proposal(m) => vec![m.author],
+            Self::ProxyReport(m) => vec![m.proxy],
             Self::Recovery(m) => vec![m.guardian],
             Self::Reply(m) => vec![m.patient],
+            Self::ReportRequest(m) => vec![m.patient],
             Self::Reseal(m) => vec![m.signer],
             // The old and the new controller sign the same struct.
             Self::Rotation(m) => vec![m.id, m.controller],
             Self::Settlement(m) => vec![m.signer],
+            Self::Sharing(m) => vec![m.patient],
             Self::Vote(m) => vec![m.voter],
             Self::Withdrawal(m) => vec![m.author],
         }
     }
 
-    /// Last Unix second at which the signature counts; a card and an attestation have none.
+    /// Last Unix second at which the signature counts; what only states something has none.
     pub(super) fn deadline(&self) -> Option<u64> {
         let deadline = match self {
             Self::Access(m) => m.deadline,
             Self::AccessRequest(m) => m.deadline,
             Self::BulkAnchor(m) => m.deadline,
             Self::Cancellation(m) => m.deadline,
-            Self::Attestation(_) | Self::Card(_) => return None,
+            Self::Attestation(_) | Self::Card(_) | Self::Offer(_) | Self::ProxyReport(_) => {
+                return None;
+            }
             Self::ConsentChange(m) => m.deadline,
             Self::Contact(m) => m.deadline,
             Self::Cosignature(m) => m.deadline,
             Self::Envelope(m) => m.deadline,
             Self::GuardianChange(m) => m.deadline,
             Self::KeyBundle(m) => m.deadline,
+            Self::KeyRequest(m) => m.deadline,
+            Self::PieceRequest(m) => m.deadline,
+            Self::Pieces(m) => m.deadline,
             Self::Proposal(m) => m.deadline,
             Self::Recovery(m) => m.deadline,
             Self::Reply(m) => m.deadline,
+            Self::ReportRequest(m) => m.deadline,
             Self::Reseal(m) => m.deadline,
             Self::Rotation(m) => m.deadline,
             Self::Settlement(m) => m.deadline,
+            Self::Sharing(m) => m.deadline,
             Self::Vote(m) => m.deadline,
             Self::Withdrawal(m) => m.deadline,
         };

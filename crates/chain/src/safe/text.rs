@@ -9,7 +9,8 @@ use galen_types::{Consent, ConsentId, ConsentTree, DelegateTerms};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    account::{Evidence, SignError, SigningRequest},
+    account::{EnvelopeFor, Evidence, SignError, SigningRequest},
+    contract::HealthLedger::GuardianSet,
     ledger::CosignPolicy,
     typed,
 };
@@ -38,6 +39,10 @@ struct RequestText {
     proposal: Option<typed::Proposal>,
     policy: Option<CosignPolicy>,
     documents: Option<usize>,
+    envelopes: Vec<EnvelopeFor>,
+    proxies: Option<(u8, usize)>,
+    /// Guardians, threshold, final threshold, salt.
+    guardians: Option<(Vec<Address>, u8, u8, B256)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,6 +73,11 @@ pub fn encode_request(request: &SigningRequest) -> Result<String, SignError> {
             proposal: evidence.proposal,
             policy: evidence.policy,
             documents: evidence.documents,
+            envelopes: evidence.envelopes,
+            proxies: evidence.proxies,
+            guardians: evidence
+                .guardians
+                .map(|set| (set.guardians, set.threshold, set.finalThreshold, set.salt)),
         },
     )
 }
@@ -91,6 +101,14 @@ pub fn decode_request(text: &str) -> Result<SigningRequest, SignError> {
             proposal: parts.proposal,
             policy: parts.policy,
             documents: parts.documents,
+            envelopes: parts.envelopes,
+            proxies: parts.proxies,
+            guardians: parts.guardians.map(|(guardians, threshold, last, salt)| GuardianSet {
+                guardians,
+                threshold,
+                finalThreshold: last,
+                salt,
+            }),
         },
         wallet: parts.wallet,
     };

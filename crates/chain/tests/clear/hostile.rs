@@ -10,8 +10,9 @@ use galen_types::{
 use serde_json::{Value, json};
 
 use crate::samples::{
-    Book, HOSPITAL, INSURER, LATER, LEDGER, NOW, PATIENT, access, all as honest, answered, card,
-    consent, granted, opening, other_consent, policy, proposal, request, revoked, settlement, vote,
+    Book, HOSPITAL, INSURER, LATER, LEDGER, NOW, PATIENT, PROXIES, access, all as honest, answered,
+    card, consent, envelopes, granted, guardian_set, key_request, network_consent, opening,
+    other_consent, pieces, policy, proposal, request, revoked, settlement, shared, sharing, vote,
 };
 
 /// A request, who reads it, and what must come of it.
@@ -52,6 +53,9 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(proposals());
     cases.extend(accesses());
     cases.extend(others());
+    cases.extend(shares());
+    cases.extend(offers_and_keys());
+    cases.extend(guardians());
     cases
 }
 
@@ -188,11 +192,8 @@ fn values(request: &SigningRequest) -> Vec<Case> {
         vec![named(&kind, "another digest", digest), named(&kind, "another signer", id)];
     cases = cases.into_iter().map(|case| case.expecting(Expected::Refused)).collect();
     let evidence = &request.evidence;
-    if evidence.tree.is_some()
-        || evidence.proposal.is_some()
-        || kind == "Access"
-        || kind == "Envelope"
-    {
+    let opens = ["Access", "Envelope", "Sharing", "Offer", "KeyRequest", "Pieces"];
+    if evidence.tree.is_some() || evidence.proposal.is_some() || opens.contains(&kind.as_str()) {
         let bare = SigningRequest { evidence: Evidence::default(), ..request.clone() };
         cases.push(named(&kind, "no evidence", bare).expecting(Expected::Refused));
     }
@@ -460,4 +461,225 @@ fn others() -> Vec<Case> {
         plain("a text without end", of(&|card| card.name = "a".repeat(257))),
         Case { book: stranger, ..plain("a card of another id", of(&|_| {})) },
     ]
+}
+
+/// Envelopes that are not what the message names, or go to others than the consent says.
+fn shares() -> Vec<Case> {
+    // The message names what it was made for; the evidence tells another story.
+    let lies = |what: &str, change: &dyn Fn(&mut Evidence)| {
+        let (message, mut evidence) = (sharing(&shared()), shared());
+        change(&mut evidence);
+        named("sharing", what, request(PATIENT, &message, evidence)).expecting(Expected::Refused)
+    };
+    let stranger = |evidence: &mut Evidence, at: usize| evidence.envelopes[at].holder = STRANGER;
+    let says = sharing_of;
+    let refused = [
+        lies("an envelope more", &|e| {
+            let more = envelopes(consent().id().0, &[STRANGER], true);
+            e.envelopes.extend(more);
+        }),
+        lies("an envelope fewer", &|e| _ = e.envelopes.pop()),
+        lies("another order", &|e| e.envelopes.swap(1, 2)),
+        lies("another reader", &|e| stranger(e, 0)),
+        lies("another proxy", &|e| stranger(e, 3)),
+        lies("another key", &|e| e.envelopes[0].recipient_key = keccak256("another")),
+        lies("another text", &|e| e.envelopes[0].ciphertext = keccak256("another")),
+        lies("another consent", &|e| e.envelopes[0].scope = other_consent().id().0),
+        says("nothing", &|e| e.envelopes.clear()),
+        says("an envelope twice", &|e| e.envelopes.push(e.envelopes[0])),
+        says("a consent that is not shown", &|e| e.consents.clear()),
+        says("a consent of somebody else", &|e| {
+            e.envelopes.iter_mut().for_each(|it| it.scope = other_consent().id().0);
+            e.consents = vec![other_consent()];
+        }),
+        says("whole keys to a proxy", &|e| e.envelopes[2].keys_split = false),
+        says("whole keys to the reader, and shares", &|e| e.envelopes[0].keys_split = false),
+        says("whole keys to a stranger", &|e| {
+            e.envelopes = envelopes(consent().id().0, &[STRANGER], false);
+        }),
+        says("half of the keys and no proxy", &|e| e.envelopes.truncate(1)),
+        says("shares and no reader", &|e| _ = e.envelopes.remove(0)),
+        says("nobody knows how many proxies", &|e| e.proxies = None),
+        says("none of three proxies", &|e| e.proxies = Some((0, 3))),
+        says("four of three proxies", &|e| e.proxies = Some((4, 3))),
+        says("fewer proxies than get shares", &|e| e.proxies = Some((2, 2))),
+        says("more proxies than get shares", &|e| e.proxies = Some((2, 4))),
+        says("two shares for one proxy", &|e| {
+            e.envelopes[3].holder = PROXIES[0];
+        }),
+        says("a reader under a consent of nobody", &|e| {
+            e.consents = vec![network_consent()];
+            e.envelopes.iter_mut().for_each(|it| it.scope = network_consent().id().0);
+            e.envelopes[0].holder = Address::ZERO;
+        }),
+    ];
+    let cases = refused.into_iter().map(|case| case.expecting(Expected::Refused));
+    cases.chain(doubtful_shares()).collect()
+}
+
+/// A sharing that names what its evidence shows.
+fn sharing_of(what: &str, change: &dyn Fn(&mut Evidence)) -> Case {
+    let mut evidence = shared();
+    change(&mut evidence);
+    named("sharing", what, request(PATIENT, &sharing(&evidence), evidence))
+}
+
+/// What can be signed, but not unaware.
+fn doubtful_shares() -> Vec<Case> {
+    let warned = |code, what, change: &dyn Fn(&mut Evidence)| {
+        sharing_of(what, change).expecting(Expected::Warning(code))
+    };
+    vec![
+        warned("unknown_id", "a proxy that nobody knows", &|e| e.envelopes[3].holder = STRANGER),
+        warned("one_proxy", "one of three proxies", &|e| e.proxies = Some((1, 3))),
+        warned("reader_is_proxy", "the reader is a proxy", &|e| {
+            e.envelopes[3].holder = INSURER;
+            e.envelopes[3].ciphertext = keccak256("another");
+        }),
+        warned("network_wide", "shares under a consent of nobody", &|e| {
+            e.consents = vec![network_consent()];
+            e.envelopes = envelopes(network_consent().id().0, &PROXIES, true);
+        }),
+        warned("all_segments", "keys to everything", &|e| {
+            let terms = Consent { segments: SegmentSet(U256::MAX), ..consent() };
+            e.envelopes.iter_mut().for_each(|it| it.scope = terms.id().0);
+            e.consents = vec![terms];
+        }),
+    ]
+}
+
+fn offers_and_keys() -> Vec<Case> {
+    let offer = |what: &str, change: &dyn Fn(&mut typed::Offer, &mut Evidence)| {
+        let mut message = typed::Offer {
+            patient: PATIENT,
+            consent: network_consent().id().0,
+            epoch: 1,
+            offer: keccak256("offer"),
+            issued: U48::from(NOW),
+        };
+        let mut evidence = Evidence {
+            consents: vec![network_consent()],
+            proxies: Some((2, 3)),
+            ..Evidence::default()
+        };
+        change(&mut message, &mut evidence);
+        named("offer", what, request(PATIENT, &message, evidence)).expecting(Expected::Refused)
+    };
+    let keys = |what: &str, change: &dyn Fn(&mut typed::KeyRequest, &mut Evidence)| {
+        let (mut message, mut evidence) = (key_request(), opening());
+        change(&mut message, &mut evidence);
+        named("keys", what, request(message.grantee, &message, evidence))
+            .expecting(Expected::Refused)
+    };
+    let mut cases = vec![
+        offer("a consent of one reader", &|m, e| {
+            (m.consent, e.consents) = (consent().id().0, vec![consent()]);
+        }),
+        offer("another consent", &|m, _| m.consent = other_consent().id().0),
+        offer("nobody knows how many proxies", &|_, e| e.proxies = None),
+        keys("no record", &|m, _| m.records.clear()),
+        keys("no consent", &|m, _| m.consent = B256::ZERO),
+        keys("65 records", &|m, _| m.records = vec![m.records[0]; 65]),
+        keys("a segment outside the consent", &|m, _| m.records[0] |= U256::from(8) << 64),
+        keys("a consent of another reader", &|m, e| {
+            (m.consent, e.consents) = (other_consent().id().0, vec![other_consent()]);
+        }),
+    ];
+    let report = typed::ProxyReport {
+        proxy: PROXIES[0],
+        rotations: 0,
+        patient: PATIENT,
+        since: U48::from(NOW),
+        until: U48::from(NOW - 1),
+        served: 0,
+        refused: 0,
+        entries: keccak256("entries"),
+    };
+    let ends_early = request(PROXIES[0], &report, Evidence::default());
+    cases.push(named("report", "ends early", ends_early).expecting(Expected::Refused));
+    for (what, controller, key) in
+        [("to no key", INSURER, B256::ZERO), ("by nobody", Address::ZERO, keccak256("key"))]
+    {
+        let message = typed::PieceRequest {
+            id: PATIENT,
+            controller,
+            rotations: 0,
+            recipientKey: key,
+            deadline: U48::from(LATER),
+        };
+        let request = request(PATIENT, &message, Evidence::default());
+        cases.push(named("piece", what, request).expecting(Expected::Refused));
+    }
+    cases
+}
+
+/// Pieces that go to others than the guardians on chain, and guardians that are a danger.
+fn guardians() -> Vec<Case> {
+    let says = |what: &str, change: &dyn Fn(&mut Evidence)| {
+        let (mut message, mut evidence) = pieces(&PROXIES);
+        change(&mut evidence);
+        if let Some(set) = &evidence.guardians {
+            message.guardians = typed::guardian_commitment(set);
+        }
+        for envelope in &mut evidence.envelopes {
+            envelope.scope = message.guardians;
+        }
+        message.envelopes = evidence.envelopes.iter().map(galen_chain::EnvelopeFor::leaf).collect();
+        named("pieces", what, request(PATIENT, &message, evidence))
+    };
+    let set = |change: &dyn Fn(&mut typed::Pieces, &mut Evidence)| {
+        let (mut message, mut evidence) = pieces(&PROXIES);
+        change(&mut message, &mut evidence);
+        named("pieces", "other guardians", request(PATIENT, &message, evidence))
+    };
+    let one = |evidence: &mut Evidence| evidence.guardians.as_mut().unwrap().threshold = 1;
+    let refused = [
+        set(&|m, _| m.guardians = keccak256("others")),
+        set(&|_, e| e.guardians.as_mut().unwrap().guardians[0] = STRANGER),
+        set(&|_, e| e.guardians.as_mut().unwrap().threshold = 3),
+        set(&|_, e| e.envelopes[0].holder = STRANGER),
+        says("nobody knows the guardians", &|e| e.guardians = None),
+        says("a guardian gets nothing", &|e| _ = e.envelopes.remove(1)),
+        says("a stranger in place of a guardian", &|e| e.envelopes[1].holder = STRANGER),
+        says("pieces of the whole seed beside proxies", &|e| e.envelopes[0].keys_split = false),
+        says("a proxy too few", &|e| _ = e.envelopes.pop()),
+        says("nobody knows how many proxies", &|e| e.proxies = None),
+        says("no guardian is needed", &|e| e.guardians.as_mut().unwrap().threshold = 0),
+        says("guardians in no order", &|e| e.guardians.as_mut().unwrap().guardians.swap(0, 1)),
+    ];
+    let mut cases: Vec<Case> =
+        refused.into_iter().map(|case| case.expecting(Expected::Refused)).collect();
+    let warned = |code, what, change: &dyn Fn(&mut Evidence)| {
+        says(what, change).expecting(Expected::Warning(code))
+    };
+    cases.extend([
+        warned("one_guardian", "one guardian is enough", &one),
+        warned("guardian_is_proxy", "a guardian is a proxy", &|e| {
+            e.envelopes[5].holder = HOSPITAL;
+            e.envelopes[5].ciphertext = keccak256("another");
+        }),
+        warned("guardians_alone", "no proxies", &|e| {
+            e.envelopes.truncate(3);
+            e.envelopes.iter_mut().for_each(|it| it.keys_split = false);
+        }),
+        warned("unknown_id", "a guardian that nobody knows", &|e| {
+            e.guardians.as_mut().unwrap().guardians[2] = STRANGER;
+            e.envelopes[2].holder = STRANGER;
+        }),
+    ]);
+    let change = |commitment| typed::GuardianChange {
+        id: PATIENT,
+        rotations: 0,
+        commitment,
+        delay: 7 * 86_400,
+        nonce: 0,
+        deadline: U48::from(LATER),
+    };
+    let shown = Evidence { guardians: Some(guardian_set()), ..Evidence::default() };
+    let right = change(typed::guardian_commitment(&guardian_set()));
+    let case = named("guardians", "shown", request(PATIENT, &right, shown.clone()));
+    cases.push(case.expecting(Expected::Warning("guardians")));
+    let wrong = request(PATIENT, &change(keccak256("others")), shown);
+    cases.push(named("guardians", "others than shown", wrong).expecting(Expected::Refused));
+    cases
 }

@@ -2,8 +2,9 @@
 
 use alloy_primitives::{Address, B256, U256, aliases::U48, keccak256};
 use galen_chain::{
-    CosignPolicy, Evidence, SigningRequest,
+    CosignPolicy, EnvelopeFor, Evidence, SigningRequest,
     clear::{KnownName, KnownNetwork, Names},
+    contract::HealthLedger::GuardianSet,
     typed,
 };
 use galen_types::{
@@ -17,6 +18,9 @@ pub(crate) const HOSPITAL: Address = Address::repeat_byte(0x22);
 pub(crate) const INSURER: Address = Address::repeat_byte(0x33);
 pub(crate) const LABORATORY: Address = Address::repeat_byte(0x44);
 pub(crate) const GUARDIAN: Address = Address::repeat_byte(0x55);
+/// Three proxies of three organizations.
+pub(crate) const PROXIES: [Address; 3] =
+    [Address::repeat_byte(0x61), Address::repeat_byte(0x62), Address::repeat_byte(0x63)];
 pub(crate) const LEDGER: LedgerId =
     LedgerId { chain_id: 31_337, contract: Address::repeat_byte(0xcc) };
 pub(crate) const CONSORTIUM: Address = Address::repeat_byte(0xdd);
@@ -38,6 +42,9 @@ impl Book {
             (INSURER, "Helvetia"),
             (LABORATORY, "Laboratory"),
             (GUARDIAN, "Grace"),
+            (PROXIES[0], "Proxy of St Anna"),
+            (PROXIES[1], "Proxy of the city"),
+            (PROXIES[2], "Proxy of the union"),
         ];
         Self {
             own,
@@ -252,6 +259,7 @@ pub(crate) fn all() -> Vec<SigningRequest> {
     ];
     requests.extend(about_records());
     requests.extend(about_control());
+    requests.extend(about_proxies());
     requests
 }
 
@@ -357,5 +365,111 @@ fn about_control() -> Vec<SigningRequest> {
         request(PATIENT, &cancellation, none()),
         request(PATIENT, &envelope, opening()),
         request(PATIENT, &contact, none()),
+    ]
+}
+
+/// Everybody who gets something, each with a key and a text of its own.
+pub(crate) fn envelopes(scope: B256, holders: &[Address], keys_split: bool) -> Vec<EnvelopeFor> {
+    let envelope = |holder: &Address| EnvelopeFor {
+        scope,
+        holder: *holder,
+        recipient_key: keccak256(format!("key of {holder}")),
+        ciphertext: keccak256(format!("sealed to {holder}")),
+        keys_split,
+    };
+    holders.iter().map(envelope).collect()
+}
+
+/// The message that names what the evidence shows.
+pub(crate) fn sharing(evidence: &Evidence) -> typed::Sharing {
+    typed::Sharing {
+        patient: PATIENT,
+        epoch: 1,
+        envelopes: evidence.envelopes.iter().map(EnvelopeFor::leaf).collect(),
+        deadline: U48::from(LATER),
+    }
+}
+
+/// One grant through two of three proxies.
+pub(crate) fn shared() -> Evidence {
+    let holders = [INSURER, PROXIES[0], PROXIES[1], PROXIES[2]];
+    let envelopes = envelopes(consent().id().0, &holders, true);
+    Evidence { envelopes, proxies: Some((2, 3)), ..opening() }
+}
+
+pub(crate) fn network_consent() -> Consent {
+    Consent { grantee: Address::ZERO, ..consent() }
+}
+
+pub(crate) fn key_request() -> typed::KeyRequest {
+    let typed::Access { patient, grantee, rotations, consent, records, deadline, .. } = access();
+    typed::KeyRequest { patient, grantee, rotations, consent, records, deadline }
+}
+
+pub(crate) fn guardian_set() -> GuardianSet {
+    GuardianSet {
+        guardians: vec![HOSPITAL, LABORATORY, GUARDIAN],
+        threshold: 2,
+        finalThreshold: 3,
+        salt: keccak256("guardians"),
+    }
+}
+
+/// Three guardians and, if they are named, proxies.
+pub(crate) fn pieces(proxies: &[Address]) -> (typed::Pieces, Evidence) {
+    let guardians = typed::guardian_commitment(&guardian_set());
+    let holders = [&guardian_set().guardians, proxies].concat();
+    let envelopes = envelopes(guardians, &holders, !proxies.is_empty());
+    let message = typed::Pieces {
+        id: PATIENT,
+        guardians,
+        envelopes: envelopes.iter().map(EnvelopeFor::leaf).collect(),
+        deadline: U48::from(LATER),
+    };
+    let proxies = (!proxies.is_empty()).then_some((2, proxies.len()));
+    let guardians = Some(guardian_set());
+    (message, Evidence { envelopes, proxies, guardians, ..Evidence::default() })
+}
+
+fn about_proxies() -> Vec<SigningRequest> {
+    let none = Evidence::default;
+    let hash = |text: &str| keccak256(text);
+    let (patient, rotations, deadline) = (PATIENT, 0, U48::from(LATER));
+    let (since, until) = (U48::from(NOW - 86_400), U48::from(NOW));
+    let offer = typed::Offer {
+        patient,
+        consent: network_consent().id().0,
+        epoch: 1,
+        offer: hash("offer"),
+        issued: until,
+    };
+    let offered = Evidence { consents: vec![network_consent()], proxies: Some((2, 3)), ..none() };
+    let ask = typed::ReportRequest { patient, rotations, since, deadline };
+    let report = typed::ProxyReport {
+        proxy: PROXIES[0],
+        rotations,
+        patient,
+        since,
+        until,
+        served: 4,
+        refused: 1,
+        entries: hash("entries"),
+    };
+    let (message, evidence) = pieces(&PROXIES);
+    let piece = typed::PieceRequest {
+        id: PATIENT,
+        controller: GUARDIAN,
+        rotations,
+        recipientKey: hash("key"),
+        deadline,
+    };
+    vec![
+        request(PATIENT, &sharing(&shared()), shared()),
+        request(PATIENT, &offer, offered),
+        request(INSURER, &key_request(), opening()),
+        request(PATIENT, &ask, none()),
+        request(PROXIES[0], &report, none()),
+        request(PATIENT, &message, evidence),
+        request(PATIENT, &piece, none()),
     ]
 }

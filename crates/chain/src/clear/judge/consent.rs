@@ -132,7 +132,7 @@ fn said(patient: Address, consent: &Consent, view: &View<'_>) -> String {
 }
 
 /// Details and warnings about the terms of a consent that is granted.
-fn terms(
+pub(super) fn terms(
     patient: Address,
     consent: &Consent,
     view: &View<'_>,
@@ -178,7 +178,7 @@ fn terms(
     Ok(())
 }
 
-fn show_terms(
+pub(super) fn show_terms(
     prefix: &str,
     patient: Address,
     consent: &Consent,
@@ -285,7 +285,11 @@ fn by_delegate(patient: Address, signer: Address, view: &View<'_>, verdict: &mut
 }
 
 /// The consent that an access or an envelope names must open to terms that allow it.
-fn opened<'a>(consent: B256, grantee: Address, view: &View<'a>) -> Result<&'a Consent, SignError> {
+pub(super) fn opened<'a>(
+    consent: B256,
+    grantee: Address,
+    view: &View<'a>,
+) -> Result<&'a Consent, SignError> {
     let consents = &view.request.evidence.consents;
     let found = consents.iter().find(|terms| terms.id().0 == consent);
     let terms = found.ok_or_else(|| refused("the terms of the consent are not shown"))?;
@@ -306,24 +310,7 @@ pub(super) fn access(m: &typed::Access, view: &View<'_>) -> Result<Verdict, Sign
     if m.records.is_empty() {
         return Err(refused("it names no record"));
     }
-    for word in &m.records {
-        if RECORD_GAP.clone().any(|bit| word.bit(bit)) {
-            return Err(refused("a record's word has a bit that means nothing"));
-        }
-        let low = word.as_limbs();
-        let segment = Segment(low[1].to_le_bytes()[0]);
-        if !terms.segments.contains(segment) {
-            return Err(refused("the consent does not cover one of the records"));
-        }
-        let author = Address::from_word((*word >> 96_usize).into());
-        let record = format!(
-            "no. {} in {} by {}",
-            low[0],
-            view.segment(m.patient, segment),
-            view.who(author),
-        );
-        verdict.detail("Record", record);
-    }
+    records(&m.records, m.patient, terms, view, &mut verdict)?;
     show_terms("Consent: ", m.patient, terms, view, &mut verdict);
     if !terms.holds_at(view.names.now()) {
         verdict.warn(caution("consent_not_live", "The consent does not hold now."));
@@ -342,6 +329,35 @@ pub(super) fn access(m: &typed::Access, view: &View<'_>) -> Result<Verdict, Sign
     verdict
         .effect("The access is written on chain for ever, for the patient and everybody to see.");
     Ok(verdict)
+}
+
+/// Each word must name a record in a segment of the consent.
+pub(super) fn records(
+    words: &[U256],
+    patient: Address,
+    terms: &Consent,
+    view: &View<'_>,
+    verdict: &mut Verdict,
+) -> Result<(), SignError> {
+    for word in words {
+        if RECORD_GAP.clone().any(|bit| word.bit(bit)) {
+            return Err(refused("a record's word has a bit that means nothing"));
+        }
+        let low = word.as_limbs();
+        let segment = Segment(low[1].to_le_bytes()[0]);
+        if !terms.segments.contains(segment) {
+            return Err(refused("the consent does not cover one of the records"));
+        }
+        let author = Address::from_word((*word >> 96_usize).into());
+        let record = format!(
+            "no. {} in {} by {}",
+            low[0],
+            view.segment(patient, segment),
+            view.who(author),
+        );
+        verdict.detail("Record", record);
+    }
+    Ok(())
 }
 
 pub(super) fn request(m: &typed::AccessRequest, view: &View<'_>) -> Result<Verdict, SignError> {

@@ -1,5 +1,7 @@
 //! Who signs for an id, with which keys, and who belongs to the network.
 
+use alloy_primitives::B256;
+
 use super::{DAY, Verdict, consent::store};
 use crate::{
     account::SignError,
@@ -8,6 +10,7 @@ use crate::{
         show::{View, caution, danger},
         time::duration,
     },
+    contract::HealthLedger::GuardianSet,
     typed,
 };
 
@@ -50,26 +53,60 @@ pub(super) fn keys(m: &typed::KeyBundle) -> Result<Verdict, SignError> {
     Ok(verdict)
 }
 
-pub(super) fn guardians(m: &typed::GuardianChange) -> Result<Verdict, SignError> {
+pub(super) fn guardians(m: &typed::GuardianChange, view: &View<'_>) -> Result<Verdict, SignError> {
     let mut verdict = Verdict::default();
     if m.commitment.is_zero() != (m.delay == 0) {
         return Err(refused("guardians and delay do not fit each other"));
     }
     if m.commitment.is_zero() {
         verdict.warn(danger("no_guardians", "Nobody could recover the id any more."));
-    } else if DELAYS.contains(&u64::from(m.delay)) {
+    } else if !DELAYS.contains(&u64::from(m.delay)) {
+        return Err(refused("the delay is not between 3 and 21 days"));
+    } else if view.request.evidence.guardians.is_some() {
+        let set = guardian_set(m.commitment, view, &mut verdict)?;
+        verdict.warn(danger(
+            "guardians",
+            format!("Any {} of these guardians together can take the id over.", set.threshold),
+        ));
+    } else {
         verdict.warn(danger(
             "hidden_guardians",
             "Who the guardians are is behind a hash and not shown here: they can take the id over.",
         ));
-    } else {
-        return Err(refused("the delay is not between 3 and 21 days"));
     }
     verdict.effect(format!(
         "Guardians can hand the id to a new key after {}; the first guardians take effect at once.",
         duration(m.delay.into()),
     ));
     Ok(verdict)
+}
+
+/// The guardians behind a commitment, each of whom the person should know.
+pub(super) fn guardian_set<'a>(
+    commitment: B256,
+    view: &View<'a>,
+    verdict: &mut Verdict,
+) -> Result<&'a GuardianSet, SignError> {
+    let set = view.request.evidence.guardians.as_ref();
+    let set = set.filter(|set| typed::guardian_commitment(set) == commitment);
+    let set = set.ok_or_else(|| refused("the guardians shown are not those that it names"))?;
+    let quorum = 1..=set.guardians.len();
+    // What the contract would never take cannot help anybody either.
+    if !quorum.contains(&usize::from(set.threshold))
+        || !set.guardians.is_sorted_by(|one, next| one < next)
+    {
+        return Err(refused("the guardians are not a set that could ever act"));
+    }
+    for guardian in &set.guardians {
+        verdict.meet(view, *guardian);
+        verdict.detail("Guardian", view.who(*guardian));
+    }
+    let of = set.guardians.len();
+    verdict.detail("Needed", format!("{} of {of}", set.threshold));
+    let last = usize::from(set.finalThreshold);
+    let last = if quorum.contains(&last) { format!("{last} of {of}") } else { "never".to_owned() };
+    verdict.detail("Cannot be cancelled", last);
+    Ok(set)
 }
 
 pub(super) fn recovery(m: &typed::Recovery, view: &View<'_>) -> Verdict {
