@@ -87,7 +87,10 @@ pub struct Offers {
     pub sealed: Option<Bytes>,
 }
 
-/// Where a grant envelope lies.
+/// Where a grant envelope lies, and what it is signed by.
+///
+/// The share envelope names where it lies, and both are signed together. So what is kept there is the grant envelope
+/// without siblings, deadline and signature: a proxy gives those of the share envelope that it took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GrantAt {
@@ -97,6 +100,12 @@ pub struct GrantAt {
     pub epoch: u32,
     /// The content.
     pub content: String,
+    /// `ShareEnvelope::siblings` of the share envelope that named the content.
+    pub siblings: Vec<B256>,
+    /// Its deadline.
+    pub deadline: u64,
+    /// Its signature.
+    pub signature: Bytes,
 }
 
 /// A patient asks what a proxy served and refused: the fields of `ReportRequest`, signed by the patient's
