@@ -165,6 +165,17 @@ pub struct ReportEntry {
     pub times: Option<u64>,
 }
 
+/// How many reads the lines of a report say were served and refused, as `ProxyReport` counts them: each line as
+/// often as it happened.
+pub fn report_counts(entries: &[ReportEntry]) -> (u32, u32) {
+    let count = |served: bool| {
+        let lines = entries.iter().filter(|entry| entry.access.is_some() == served);
+        let times = lines.map(|entry| entry.times.unwrap_or(1));
+        u32::try_from(times.fold(0, u64::saturating_add)).unwrap_or(u32::MAX)
+    };
+    (count(true), count(false))
+}
+
 /// Who controls an id after a recovery asks for a piece of its seed: the fields of `PieceRequest`, signed by the
 /// id's controller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
