@@ -311,8 +311,10 @@ impl Known {
             .collect();
         let grants = book.grants.iter().filter_map(|sealed| GrantEnvelope::decode(sealed).ok());
         for envelope in grants.filter(|envelope| envelope.terms().patient == patient) {
-            let Ok((_, segments)) = envelope.open(&key) else { continue };
-            found.extend(segments.iter().map(|granted| (granted.key.segment(), granted.category)));
+            let Ok(text) = envelope.open(&key) else { continue };
+            found.extend(
+                text.segments.iter().map(|granted| (granted.key.segment(), granted.category)),
+            );
         }
         found
     }

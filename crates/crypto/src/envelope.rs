@@ -16,12 +16,53 @@
 //! info = "galen.envelope.grant.v1" ‖ chain id u64 ‖ contract (20) ‖ patient (20) ‖ grantee (20)
 //!        ‖ consent leaf (32) ‖ epoch u32 ‖ recipient key hash (32)
 //! text = [ [segments (32), purposes, not before, expiry, salt (32)],      the opening of the consent
-//!          [ [segment, category, secret (64)], … ] ]     ascending by segment, 1..=256 entries
+//!          [ [proxy, URL], … ], issued,
+//!          [ [segment, epoch, category, secret (64)], … ] ]                if there are no proxies
+//!      or  [ [segment, epoch, category, half (64), share keys], … ]        if there are
 //! wire = { 0: 1, 1: chain id, 2: contract, 3: patient, 4: grantee, 5: consent leaf, 6: epoch,
-//!          7: recipient key hash, 8: enc, 9: ct, 10: deadline, 11: signature }
+//!          7: recipient key hash, 8: enc, 9: ct, 10: siblings, 11: deadline, 12: signature }
 //! ```
 //!
-//! `secret` is scalar (32, little endian) ‖ X-Wing seed (32) of the segment in that epoch.
+//! Keys ascend by segment and epoch, 1 to 256 of them; the epoch in clear is the highest. `secret` is scalar (32,
+//! little endian) ‖ X-Wing seed (32); `half` and `share keys` are those of [`crate::proxy`]. A proxy's number is its
+//! place in the list plus one; a URL is of http or https, at most 200 printable ASCII characters.
+//!
+//! # Share envelope
+//!
+//! ```text
+//! info = "galen.envelope.share.v1" ‖ as a grant, with the proxy in place of the grantee
+//! text = [ grantee, issued, expiry, oldest epoch, store u8 ‖ digest of the grant envelope or null, offer or null,
+//!          [ [segment, epoch, index, share (32), share keys, kem], … ] ]
+//! kem  = [ index u8 ‖ piece (32), digests ]          if the grantee is zero, else null
+//! wire = { 0: 4, … }                                 as a grant, with the proxy in place of the grantee
+//! ```
+//!
+//! # Piece envelope
+//!
+//! ```text
+//! info = "galen.envelope.piece.v1" ‖ chain id u64 ‖ contract (20) ‖ id (20) ‖ holder (20)
+//!        ‖ commitment to the guardians (32) ‖ half u32 ‖ recipient key hash (32)
+//! text = [ index u8 ‖ piece (32), digests, [ [guardian, …], threshold, final threshold, salt (32), delay ],
+//!          keccak256 of the id's identity public key, halves, [ [proxy, URL], … ], issued ]
+//! wire = { 0: 5, 1: chain id, 2: contract, 3: id, 4: holder, 5: commitment, 6: half, … }     as a grant
+//! ```
+//!
+//! # Siblings
+//!
+//! One signature may stand for many envelopes: each carries the leaves of all, 32 bytes each, at most
+//! [`MAX_SIBLINGS`], in the order in which they were signed (`Sharing`, or `Pieces` with the commitment as scope).
+//!
+//! ```text
+//! leaf = keccak256(scope (32) ‖ 12 zero bytes ‖ holder (20) ‖ recipient key hash (32) ‖ ciphertext hash (32))
+//! ```
+//!
+//! # Note
+//!
+//! ```text
+//! info = "galen.note.v1" ‖ recipient key hash (32) ‖ length of the label u64 ‖ label ‖ place
+//! text = length u32 ‖ bytes ‖ zero bytes up to a power of two, at least 1,024
+//! wire = enc (1120) ‖ ct
+//! ```
 //!
 //! # Contact envelope
 //!
@@ -50,7 +91,12 @@
 
 mod contact;
 mod grant;
+mod note;
+mod parcel;
+mod piece;
+pub(crate) mod place;
 mod reply;
+mod share;
 
 use alloy_primitives::{B256, Keccak256};
 use galen_types::LedgerId;
@@ -58,8 +104,12 @@ use minicbor::Decoder;
 use zeroize::Zeroizing;
 
 pub use contact::{ContactEnvelope, ContactTerms};
-pub use grant::{GrantEnvelope, GrantTerms, GrantedSegment};
+pub use grant::{GrantEnvelope, GrantTerms, GrantText, GrantedKey, GrantedSegment};
+pub use note::{MAX_NOTE_LEN, open_note, seal_note};
+pub use piece::{GuardianTerms, PieceEnvelope, PieceTerms, PieceText};
+pub use place::{MAX_URL_LEN, ProxyPlace};
 pub use reply::{MAX_REPLY_LEN, ReplyEnvelope, ReplyTerms};
+pub use share::{ShareEnvelope, ShareTerms, ShareText, SharedSegment};
 
 use crate::{
     Error, IdentityKey, IdentityPublic, OpenError,
@@ -68,16 +118,21 @@ use crate::{
 };
 
 /// Most bytes of an envelope on the wire.
-pub const MAX_ENVELOPE_LEN: usize = 1 << 16;
+pub const MAX_ENVELOPE_LEN: usize = 1 << 17;
 /// Most bytes of a signature: an ERC-1271 wallet may want many more than 65.
 pub const MAX_SIGNATURE_LEN: usize = 4096;
+/// Most envelopes that one signature stands for.
+pub const MAX_SIBLINGS: usize = 1024;
 
 /// Shortest padded text, in bytes.
 const MIN_TEXT_LEN: usize = 1024;
-/// Longest padded text: 256 entries of at most 71 bytes, and a consent.
-const MAX_TEXT_LEN: usize = 32_768;
+/// Longest padded text: more than 256 keys that two of three proxies share.
+const MAX_TEXT_LEN: usize = 65_536;
 
 fn seal_text(to: &IdentityPublic, info: &[u8], text: Zeroizing<Vec<u8>>) -> Result<HpkeBox, Error> {
+    if text.len() > MAX_TEXT_LEN {
+        return Err(Error::Terms { fault: "more than an envelope holds" });
+    }
     let mut padded = Zeroizing::new(vec![0; padded_len(text.len())]);
     padded[..text.len()].copy_from_slice(&text);
     HpkeBox::seal(to, info, &[], &padded)
@@ -110,18 +165,21 @@ fn ciphertext_hash(sealed: &HpkeBox) -> B256 {
     hash.finalize()
 }
 
-fn write_ledger(writer: &mut Writer<'_>, ledger: &LedgerId) -> Written {
+pub(crate) fn write_ledger(writer: &mut Writer<'_>, ledger: &LedgerId) -> Written {
     writer.u8(1)?.u64(ledger.chain_id)?.u8(2)?.bytes(ledger.contract.as_slice())?.ok()
 }
 
-fn read_ledger(reader: &mut Decoder<'_>) -> Result<LedgerId, Malformed> {
+pub(crate) fn read_ledger(reader: &mut Decoder<'_>) -> Result<LedgerId, Malformed> {
     cbor::key(reader, 1)?;
     let chain_id = reader.u64()?;
     Ok(LedgerId { chain_id, contract: read_bytes(reader, 2)?.into() })
 }
 
 /// A key of a map and the byte string under it.
-fn read_bytes<const N: usize>(reader: &mut Decoder<'_>, key: u8) -> Result<[u8; N], Malformed> {
+pub(crate) fn read_bytes<const N: usize>(
+    reader: &mut Decoder<'_>,
+    key: u8,
+) -> Result<[u8; N], Malformed> {
     cbor::key(reader, key)?;
     cbor::bytes(reader)
 }
@@ -149,7 +207,7 @@ fn read_signature(reader: &mut Decoder<'_>, key: u8) -> Result<(u64, Vec<u8>), M
 }
 
 /// Decodes a wire form within its limit.
-fn decode<'b, T>(
+pub(crate) fn decode<'b, T>(
     what: &'static str,
     bytes: &'b [u8],
     read: impl FnOnce(&mut Decoder<'b>) -> Result<T, Malformed>,

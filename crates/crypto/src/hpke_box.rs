@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error, IdentityKey, IdentityPublic, OpenError,
-    primitives::{EncapsulationRandomness, TAG_LEN},
+    primitives::{DrawnRandomness, ENCAPSULATION_RANDOMNESS, TAG_LEN},
 };
 
 /// Length of an X-Wing encapsulation, in bytes.
@@ -30,7 +30,13 @@ impl HpkeBox {
         aad: &[u8],
         plaintext: &[u8],
     ) -> Result<Self, Error> {
-        Self::seal_with(to, info, aad, plaintext, &mut EncapsulationRandomness::draw()?)
+        Self::seal_with(
+            to,
+            info,
+            aad,
+            plaintext,
+            &mut DrawnRandomness::draw(ENCAPSULATION_RANDOMNESS)?,
+        )
     }
 
     pub(crate) fn seal_with(
@@ -38,7 +44,7 @@ impl HpkeBox {
         info: &[u8],
         aad: &[u8],
         plaintext: &[u8],
-        randomness: &mut EncapsulationRandomness,
+        randomness: &mut DrawnRandomness,
     ) -> Result<Self, Error> {
         let (enc, ciphertext) = hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, XWing>(
             &OpModeS::Base,

@@ -11,7 +11,9 @@
 //! | [`RootSeed`], [`PatientKeys`] | everything an id ever needs, from 32 bytes | [`keys`] |
 //! | [`KeyBundle`] | the published halves | [`bundle`] |
 //! | [`GrantEnvelope`], [`ContactEnvelope`], [`ReplyEnvelope`] | keys, maps and words on their way to one reader | [`envelope`] |
-//! | [`KeySplit`], [`ProxyShare`], [`Answer`] | what lets proxies share while the patient is away | [`proxy`] |
+//! | [`ShareEnvelope`], [`PieceEnvelope`], [`seal_note`] | shares and pieces on their way to proxies and guardians, and anything to a published key | [`envelope`] |
+//! | [`KeySplit`], [`ProxyShare`], [`Answer`], [`Offer`] | what lets proxies share while the patient is away | [`proxy`] |
+//! | [`split_secret`], [`join_secret`] | a seed in pieces | [`proxy`] |
 //! | [`keystore`] | secrets at rest, in files that other wallets read | [`keystore`] |
 //! | [`VaultKey`] | private data at rest, such as contacts | [`vault`] |
 //! | [`jose::LinkKey`], [`jose::CompactJws`] | what people without Galen read and sign: JWE and JWS | [`jose`] |
@@ -40,8 +42,10 @@ pub use content::{
     SealRequest, commit, commitment, open, random_salt, seal, seal_bytes,
 };
 pub use envelope::{
-    ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantedSegment, MAX_REPLY_LEN,
-    ReplyEnvelope, ReplyTerms,
+    ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantText, GrantedKey,
+    GrantedSegment, GuardianTerms, MAX_REPLY_LEN, PieceEnvelope, PieceTerms, PieceText, ProxyPlace,
+    ReplyEnvelope, ReplyTerms, ShareEnvelope, ShareTerms, ShareText, SharedSegment, open_note,
+    seal_note,
 };
 pub use error::{Error, OpenError};
 pub use header::{Capsule, DataKey, HEADER_LEN, Header};
@@ -50,7 +54,10 @@ pub use keys::{
 };
 pub use keystore::Keystore;
 pub use passcode::PasscodeHash;
-pub use proxy::{Answer, KeySplit, ProxyShare, ReaderHalf, ShareKeys};
+pub use proxy::{
+    Answer, KeySplit, Offer, OfferedSegment, PieceDigests, ProxyShare, ReaderHalf, SecretPiece,
+    ShareKeys, join_secret, split_secret,
+};
 pub use vault::VaultKey;
 
 #[cfg(test)]

@@ -74,22 +74,27 @@ pub(crate) fn random_scalar() -> Result<Zeroizing<Scalar>, Error> {
     Ok(Zeroizing::new(Scalar::from_bytes_mod_order_wide(&wide)))
 }
 
-/// The 64 bytes that one X-Wing encapsulation asks for, drawn beforehand so that a failure of the
-/// operating system is an error and not a panic inside another crate.
-pub(crate) struct EncapsulationRandomness(Zeroizing<[u8; 64]>, usize);
+/// Bytes that one X-Wing encapsulation asks for.
+pub(crate) const ENCAPSULATION_RANDOMNESS: usize = 64;
 
-impl EncapsulationRandomness {
-    pub(crate) fn draw() -> Result<Self, Error> {
-        Ok(Self(random()?, 0))
+/// As many random bytes as another crate will ask for, drawn beforehand so that a failure of the
+/// operating system is an error and not a panic inside that crate.
+pub(crate) struct DrawnRandomness(Zeroizing<Vec<u8>>, usize);
+
+impl DrawnRandomness {
+    pub(crate) fn draw(len: usize) -> Result<Self, Error> {
+        let mut bytes = Zeroizing::new(vec![0; len]);
+        getrandom::fill(&mut bytes).map_err(|_| Error::Randomness)?;
+        Ok(Self(bytes, 0))
     }
 
     #[cfg(test)]
-    pub(crate) fn fixed(bytes: [u8; 64]) -> Self {
-        Self(Zeroizing::new(bytes), 0)
+    pub(crate) fn fixed(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()), 0)
     }
 }
 
-impl TryRng for EncapsulationRandomness {
+impl TryRng for DrawnRandomness {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
@@ -107,7 +112,7 @@ impl TryRng for EncapsulationRandomness {
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
         // Reuse would be a catastrophe, so running out panics: a bug, not a state of the world.
         let end = self.1 + out.len();
-        let fresh = self.0.get_mut(self.1..end).expect("X-Wing asks for 64 bytes");
+        let fresh = self.0.get_mut(self.1..end).expect("nobody asks for more than was drawn");
         out.copy_from_slice(fresh);
         fresh.zeroize();
         self.1 = end;
@@ -115,7 +120,7 @@ impl TryRng for EncapsulationRandomness {
     }
 }
 
-impl TryCryptoRng for EncapsulationRandomness {}
+impl TryCryptoRng for DrawnRandomness {}
 
 /// AES-256-GCM (NIST SP 800-38D).
 pub(crate) struct Gcm(LessSafeKey);

@@ -41,7 +41,11 @@
 //!   is any reader of the epoch, opens everything. Without one, nobody does.
 
 mod answer;
+mod offer;
+mod pieces;
 mod share;
 
 pub use answer::Answer;
+pub use offer::{Offer, OfferedSegment};
+pub use pieces::{MAX_PIECES, PieceDigests, SecretPiece, join_secret, split_secret};
 pub use share::{KeySplit, MAX_PROXIES, ProxyShare, ReaderHalf, ShareKeys};

@@ -18,6 +18,8 @@ mod keystore;
 mod proxy;
 #[path = "crypto/range.rs"]
 mod range;
+#[path = "crypto/sharing.rs"]
+mod sharing;
 #[path = "crypto/tamper.rs"]
 mod tamper;
 #[path = "crypto/vault.rs"]

@@ -2,7 +2,7 @@
 
 use alloy_primitives::Address;
 use galen_chain::{ChainError, Evidence, LedgerEvent, Position, Sent, TreeChange, typed};
-use galen_crypto::{GrantEnvelope, GrantTerms, GrantedSegment};
+use galen_crypto::{GrantEnvelope, GrantTerms, GrantText, GrantedKey, GrantedSegment};
 use galen_fhir::Category;
 use galen_index::{AccessEntry, Chart, ConsentState};
 use galen_types::{Consent, ConsentId, ConsentTree, PurposeSet};
@@ -194,10 +194,12 @@ impl Patient {
             .iter()
             .map(|segment| GrantedSegment {
                 category: self.category(segment),
-                key: self.segment_key(segment, epoch),
+                key: GrantedKey::Whole(self.segment_key(segment, epoch)),
             })
             .collect();
-        let mut envelope = GrantEnvelope::seal(terms, &recipient, consent, &segments)?;
+        let issued = self.galen().time().await?;
+        let text = GrantText { consent: *consent, proxies: Vec::new(), issued, segments };
+        let mut envelope = GrantEnvelope::seal(terms, &recipient, &text)?;
         envelope.deadline = self.galen().envelope_deadline().await?;
         let message = typed::Envelope {
             patient: terms.patient,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256};
 use galen_chain::{ChainError, Sent, typed};
-use galen_crypto::{GrantEnvelope, OpenKey, Opened, SegmentKey};
+use galen_crypto::{GrantEnvelope, GrantText, GrantedKey, OpenKey, Opened, SegmentKey};
 use galen_index::{AccessEntry, Version};
 use galen_types::{Consent, ContentRef, Purpose, RecordId, RecordKey, Segment};
 
@@ -154,14 +154,18 @@ impl Grantee {
         if terms.grantee != self.id() || terms.ledger != self.galen.id() {
             return Err(Error::Envelope("it is for another grantee or ledger"));
         }
-        let (consent, segments) = envelope.open(&self.identity.keys.identity())?;
+        let GrantText { consent, segments, .. } = envelope.open(&self.identity.keys.identity())?;
         if consent.id() != terms.consent || consent.grantee != self.id() {
             return Err(Error::Envelope("its terms are not those of its consent"));
         }
-        let categories =
-            segments.iter().map(|granted| (granted.key.segment(), granted.category)).collect();
-        let keys =
-            segments.into_iter().map(|granted| (granted.key.segment(), granted.key)).collect();
+        let (mut keys, mut categories) = (BTreeMap::new(), BTreeMap::new());
+        for granted in segments {
+            let GrantedKey::Whole(key) = granted.key else {
+                return Err(Error::Envelope("its keys are shared by proxies"));
+            };
+            categories.insert(key.segment(), granted.category);
+            keys.insert(key.segment(), key);
+        }
         Ok(Grant { patient: terms.patient, consent, keys, categories })
     }
 

@@ -1,23 +1,29 @@
 //! The keys of granted segments, for one grantee.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
-use alloy_primitives::{Address, B256, Bytes, U256};
-use galen_types::{Consent, ConsentId, LedgerId, PurposeSet, Salt, Segment, SegmentSet};
+use alloy_primitives::{Address, B256, Bytes};
+use galen_types::{Consent, ConsentId, LedgerId, Segment};
 use minicbor::Decoder;
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, IdentityKey, IdentityPublic, OpenError, SegmentKey,
-    cbor::{self, Malformed},
+    Error, IdentityKey, IdentityPublic, OpenError, ReaderHalf, SegmentKey, ShareKeys,
+    cbor::{self, Malformed, Writer, Written},
     envelope::{
-        ciphertext_hash, decode, open_text, read_box, read_bytes, read_ledger, read_signature,
-        seal_text, write_ledger,
+        ciphertext_hash, decode, open_text,
+        parcel::{Clear, Parcel},
+        place::{
+            MAX_ENTRIES, ProxyPlace, keys_fault, places_fault, places_len, read_consent,
+            read_places, write_consent, write_places,
+        },
+        seal_text,
     },
     hpke_box::HpkeBox,
 };
 
 const FORMAT: u8 = 1;
+const LABEL: &[u8] = b"galen.envelope.grant.v1";
 
 /// What a grant envelope says in clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +36,7 @@ pub struct GrantTerms {
     pub grantee: Address,
     /// The consent that the keys are for.
     pub consent: ConsentId,
-    /// The epoch of the keys.
+    /// The highest epoch of the keys.
     pub epoch: u32,
 }
 
@@ -38,25 +44,177 @@ impl GrantTerms {
     fn is_for(&self, consent: &Consent) -> bool {
         consent.id() == self.consent && consent.grantee == self.grantee
     }
+
+    const fn clear(&self) -> Clear {
+        Clear {
+            format: FORMAT,
+            ledger: self.ledger,
+            owner: self.patient,
+            holder: self.grantee,
+            scope: self.consent.0,
+            number: self.epoch,
+        }
+    }
 }
 
-/// One segment that a grantee can open.
+/// What a grantee gets of a segment and epoch.
+#[derive(Clone, Debug)]
+pub enum GrantedKey {
+    /// The whole secret (direct mode): opens without anybody's help, and without a log.
+    Whole(SegmentKey),
+    /// The reader's half: opens with the answers of proxies.
+    Shared {
+        /// The reader's half.
+        half: ReaderHalf,
+        /// Against which the proxies' answers are checked.
+        keys: ShareKeys,
+    },
+}
+
+impl GrantedKey {
+    /// The segment.
+    pub const fn segment(&self) -> Segment {
+        match self {
+            Self::Whole(key) => key.segment(),
+            Self::Shared { half, .. } => half.segment(),
+        }
+    }
+
+    /// The epoch.
+    pub const fn epoch(&self) -> u32 {
+        match self {
+            Self::Whole(key) => key.epoch(),
+            Self::Shared { half, .. } => half.epoch(),
+        }
+    }
+}
+
+/// One segment that a grantee can open, in one epoch.
 #[derive(Clone, Debug)]
 pub struct GrantedSegment {
     /// The category that the segment stands for.
     pub category: u8,
     /// The segment's key.
-    pub key: SegmentKey,
+    pub key: GrantedKey,
 }
 
-/// Direct mode: the whole secrets of the granted segments and epoch, sealed to the grantee.
+impl GrantedSegment {
+    const fn place(&self) -> (Segment, u32) {
+        (self.key.segment(), self.key.epoch())
+    }
+}
+
+/// What a grant envelope says to its grantee.
+#[derive(Clone)]
+pub struct GrantText {
+    /// The opening of the consent.
+    pub consent: Consent,
+    /// Whom to ask; nobody in direct mode.
+    pub proxies: Vec<ProxyPlace>,
+    /// Unix second at which it was made: of two keys for one segment and epoch, the later counts.
+    pub issued: u64,
+    /// The keys, ascending by segment and epoch: all whole if there are no proxies, else all shared by
+    /// them. At most 256.
+    pub segments: Vec<GrantedSegment>,
+}
+
+impl GrantText {
+    fn fault(&self, terms: &GrantTerms) -> Option<&'static str> {
+        let proxies = self.proxies.len();
+        let in_mode = |granted: &GrantedSegment| match &granted.key {
+            GrantedKey::Whole(_) => proxies == 0,
+            GrantedKey::Shared { keys, .. } => usize::from(keys.proxies()) == proxies,
+        };
+        if !terms.is_for(&self.consent) {
+            Some("another consent than the one of the terms")
+        } else if !self.segments.iter().all(in_mode) {
+            Some("a key is not shared by the proxies that are named")
+        } else {
+            places_fault(&self.proxies).or_else(|| {
+                keys_fault(self.segments.iter().map(GrantedSegment::place), terms.epoch)
+            })
+        }
+    }
+
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let keys = self.segments.iter().map(|granted| match &granted.key {
+            GrantedKey::Whole(_) => 96,
+            GrantedKey::Shared { keys, .. } => 96 + keys.to_bytes().len(),
+        });
+        let capacity = 256 + places_len(&self.proxies) + keys.sum::<usize>();
+        Zeroizing::new(cbor::encode(capacity, |writer| {
+            write_consent(writer.array(4)?, &self.consent)?;
+            write_places(writer, &self.proxies)?;
+            writer.u64(self.issued)?.array(self.segments.len() as u64)?;
+            self.segments.iter().try_for_each(|granted| write_granted(writer, granted))
+        }))
+    }
+
+    fn read(reader: &mut Decoder<'_>, grantee: Address) -> Result<Self, Malformed> {
+        cbor::tuple(reader, 4)?;
+        let consent = read_consent(reader, grantee)?;
+        let proxies = read_places(reader)?;
+        let issued = reader.u64()?;
+        let segments = (0..cbor::array(reader, MAX_ENTRIES as u64)?)
+            .map(|_| read_granted(reader))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { consent, proxies, issued, segments })
+    }
+}
+
+impl fmt::Debug for GrantText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrantText")
+            .field("consent", &self.consent.id())
+            .field("proxies", &self.proxies)
+            .field("issued", &self.issued)
+            .finish_non_exhaustive()
+    }
+}
+
+fn write_granted(writer: &mut Writer<'_>, granted: &GrantedSegment) -> Written {
+    let (segment, epoch) = granted.place();
+    let head = |writer: &mut Writer<'_>, len| {
+        writer.array(len)?.u8(segment.0)?.u32(epoch)?.u8(granted.category)?.ok()
+    };
+    match &granted.key {
+        GrantedKey::Whole(key) => {
+            head(writer, 4)?;
+            writer.bytes(key.expose().as_slice())?.ok()
+        }
+        GrantedKey::Shared { half, keys } => {
+            head(writer, 5)?;
+            writer.bytes(half.expose().as_slice())?.bytes(&keys.to_bytes())?.ok()
+        }
+    }
+}
+
+fn read_granted(reader: &mut Decoder<'_>) -> Result<GrantedSegment, Malformed> {
+    let len = cbor::array(reader, 5)?;
+    let (segment, epoch, category) = (Segment(reader.u8()?), reader.u32()?, reader.u8()?);
+    let secret = Zeroizing::new(cbor::bytes(reader)?);
+    let key = match len {
+        4 => SegmentKey::from_bytes(segment, epoch, &secret).map(GrantedKey::Whole),
+        5 => ReaderHalf::from_bytes(segment, epoch, &secret).and_then(|half| {
+            let keys = reader.bytes().map_err(|_| Error::Open(OpenError))?;
+            Ok(GrantedKey::Shared { half, keys: ShareKeys::from_bytes(keys)? })
+        }),
+        _ => return Err(Malformed),
+    };
+    Ok(GrantedSegment { category, key: key.map_err(|_| Malformed)? })
+}
+
+/// The keys of the granted segments, sealed to the grantee.
 ///
-/// Who has opened it can read without a log.
+/// With whole secrets (direct mode) whoever has opened it can read without a log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GrantEnvelope {
     terms: GrantTerms,
     recipient_key: B256,
     sealed: HpkeBox,
+    /// The leaves that were signed with [`GrantEnvelope::leaf`] as one `Sharing`, in order; none if the envelope
+    /// was signed alone, as `Envelope`. At most 1,024.
+    pub siblings: Vec<B256>,
     /// Last Unix second at which the signature is to be believed.
     pub deadline: u64,
     /// Signature of the patient's controller; not judged here. Empty until it is set.
@@ -64,63 +222,45 @@ pub struct GrantEnvelope {
 }
 
 impl GrantEnvelope {
-    /// Seals the terms of the consent and the keys of the granted segments. Deadline and signature are
-    /// still to be set.
+    /// Seals the terms of the consent and the keys of the granted segments, which may come in any order.
+    /// Siblings, deadline and signature are still to be set.
     ///
     /// # Errors
     ///
-    /// - [`Error::Terms`]: another consent than that of `terms`, no segment, a segment twice, or a key of
-    ///   another epoch.
+    /// - [`Error::Terms`]: a rule of [`GrantText`] or [`GrantTerms`] is broken.
     /// - [`Error::Randomness`].
     pub fn seal(
         terms: GrantTerms,
         recipient: &IdentityPublic,
-        consent: &Consent,
-        segments: &[GrantedSegment],
+        text: &GrantText,
     ) -> Result<Self, Error> {
-        let mut sorted: Vec<&GrantedSegment> = segments.iter().collect();
-        sorted.sort_by_key(|granted| granted.key.segment());
-        let distinct: BTreeSet<Segment> = segments.iter().map(|one| one.key.segment()).collect();
-        let fault = if !terms.is_for(consent) {
-            Some("another consent than the one of the terms")
-        } else if segments.is_empty() {
-            Some("no segment")
-        } else if distinct.len() < segments.len() {
-            Some("a segment is named twice")
-        } else if segments.iter().any(|granted| granted.key.epoch() != terms.epoch) {
-            Some("a key is of another epoch")
-        } else {
-            None
-        };
-        if let Some(fault) = fault {
+        let mut text = text.clone();
+        text.segments.sort_by_key(GrantedSegment::place);
+        if let Some(fault) = text.fault(&terms) {
             return Err(Error::Terms { fault });
         }
         let recipient_key = recipient.hash();
-        let sealed = seal_text(recipient, &info(&terms, recipient_key), text(consent, &sorted))?;
-        Ok(Self { terms, recipient_key, sealed, deadline: 0, signature: Bytes::new() })
+        let info = terms.clear().info(LABEL, recipient_key);
+        let sealed = seal_text(recipient, &info, text.encode())?;
+        let (siblings, signature) = (Vec::new(), Bytes::new());
+        Ok(Self { terms, recipient_key, sealed, siblings, deadline: 0, signature })
     }
 
-    /// The consent and the granted segments, in ascending order. That the patient signed the envelope
-    /// is checked elsewhere.
+    /// What was sealed, its keys in ascending order. That the patient signed the envelope, and that halves
+    /// and keys of shares fit the patient's published keys ([`ReaderHalf::completes`]), is checked elsewhere.
     ///
     /// # Errors
     ///
     /// [`OpenError`] for every cause.
-    pub fn open(&self, key: &IdentityKey) -> Result<(Consent, Vec<GrantedSegment>), OpenError> {
+    pub fn open(&self, key: &IdentityKey) -> Result<GrantText, OpenError> {
         if key.public().hash() != self.recipient_key {
             return Err(OpenError);
         }
-        let terms = &self.terms;
-        let (consent, segments) = open_text(
-            &self.sealed,
-            key,
-            &info(terms, self.recipient_key),
-            |reader| read_text(reader, terms),
-            |(consent, granted)| text(consent, &granted.iter().collect::<Vec<_>>()),
-        )?;
-        let ascending = segments.is_sorted_by(|a, b| a.key.segment() < b.key.segment());
-        let whole = ascending && !segments.is_empty() && terms.is_for(&consent);
-        if whole { Ok((consent, segments)) } else { Err(OpenError) }
+        let grantee = self.terms.grantee;
+        let info = self.terms.clear().info(LABEL, self.recipient_key);
+        let read = |reader: &mut Decoder<'_>| GrantText::read(reader, grantee);
+        let text = open_text(&self.sealed, key, &info, read, GrantText::encode)?;
+        if text.fault(&self.terms).is_none() { Ok(text) } else { Err(OpenError) }
     }
 
     /// What the envelope says in clear.
@@ -138,19 +278,16 @@ impl GrantEnvelope {
         ciphertext_hash(&self.sealed)
     }
 
+    /// What a `Sharing` names the envelope by; see [`crate::envelope`].
+    pub fn leaf(&self) -> B256 {
+        self.terms.clear().leaf(self.recipient_key, &self.sealed)
+    }
+
     /// The wire form.
     pub fn encode(&self) -> Vec<u8> {
-        let terms = &self.terms;
-        cbor::encode(4096 + self.sealed.ciphertext.len(), |writer| {
-            writer.map(12)?.u8(0)?.u8(FORMAT)?;
-            write_ledger(writer, &terms.ledger)?;
-            writer.u8(3)?.bytes(terms.patient.as_slice())?;
-            writer.u8(4)?.bytes(terms.grantee.as_slice())?;
-            writer.u8(5)?.bytes(terms.consent.as_bytes())?;
-            writer.u8(6)?.u32(terms.epoch)?.u8(7)?.bytes(self.recipient_key.as_slice())?;
-            writer.u8(8)?.bytes(&self.sealed.enc)?.u8(9)?.bytes(&self.sealed.ciphertext)?;
-            writer.u8(10)?.u64(self.deadline)?.u8(11)?.bytes(&self.signature)?.ok()
-        })
+        let Self { terms, recipient_key, sealed, siblings, deadline, signature } = self.clone();
+        let clear = terms.clear();
+        Parcel { clear, recipient_key, sealed, siblings, deadline, signature }.encode()
     }
 
     /// Reads what [`GrantEnvelope::encode`] writes and nothing else.
@@ -163,19 +300,16 @@ impl GrantEnvelope {
     }
 
     fn read(reader: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        cbor::map(reader, 12)?;
-        cbor::key(reader, 0)?;
-        cbor::key(reader, FORMAT)?;
-        let ledger = read_ledger(reader)?;
-        let patient = read_bytes(reader, 3)?.into();
-        let grantee = read_bytes(reader, 4)?.into();
-        let consent = ConsentId(read_bytes(reader, 5)?.into());
-        cbor::key(reader, 6)?;
-        let terms = GrantTerms { ledger, patient, grantee, consent, epoch: reader.u32()? };
-        let recipient_key = read_bytes(reader, 7)?.into();
-        let sealed = read_box(reader, 8)?;
-        let (deadline, signature) = read_signature(reader, 10)?;
-        Ok(Self { terms, recipient_key, sealed, deadline, signature: signature.into() })
+        let Parcel { clear, recipient_key, sealed, siblings, deadline, signature } =
+            Parcel::read(reader, FORMAT)?;
+        let terms = GrantTerms {
+            ledger: clear.ledger,
+            patient: clear.owner,
+            grantee: clear.holder,
+            consent: ConsentId(clear.scope),
+            epoch: clear.number,
+        };
+        Ok(Self { terms, recipient_key, sealed, siblings, deadline, signature })
     }
 }
 
@@ -186,59 +320,4 @@ impl fmt::Debug for GrantEnvelope {
             .field("recipient_key", &self.recipient_key)
             .finish_non_exhaustive()
     }
-}
-
-fn info(terms: &GrantTerms, recipient_key: B256) -> Vec<u8> {
-    [
-        b"galen.envelope.grant.v1".as_slice(),
-        &terms.ledger.chain_id.to_be_bytes(),
-        terms.ledger.contract.as_slice(),
-        terms.patient.as_slice(),
-        terms.grantee.as_slice(),
-        terms.consent.as_bytes(),
-        &terms.epoch.to_be_bytes(),
-        recipient_key.as_slice(),
-    ]
-    .concat()
-}
-
-fn text(consent: &Consent, segments: &[&GrantedSegment]) -> Zeroizing<Vec<u8>> {
-    let capacity = 128 + 71 * segments.len();
-    Zeroizing::new(cbor::encode(capacity, |writer| {
-        writer.array(2)?.array(5)?.bytes(&consent.segments.0.to_be_bytes::<32>())?;
-        writer.u32(consent.purposes.0)?.u64(consent.not_before)?.u64(consent.expiry)?;
-        writer.bytes(consent.salt.as_bytes())?.array(segments.len() as u64)?;
-        for granted in segments {
-            writer.array(3)?.u8(granted.key.segment().0)?.u8(granted.category)?;
-            writer.bytes(granted.key.expose().as_slice())?;
-        }
-        Ok(())
-    }))
-}
-
-fn read_text(
-    reader: &mut Decoder<'_>,
-    terms: &GrantTerms,
-) -> Result<(Consent, Vec<GrantedSegment>), Malformed> {
-    cbor::tuple(reader, 2)?;
-    cbor::tuple(reader, 5)?;
-    let consent = Consent {
-        grantee: terms.grantee,
-        segments: SegmentSet(U256::from_be_bytes::<32>(cbor::bytes(reader)?)),
-        purposes: PurposeSet(reader.u32()?),
-        not_before: reader.u64()?,
-        expiry: reader.u64()?,
-        salt: Salt(B256::new(cbor::bytes(reader)?)),
-    };
-    let segments = (0..cbor::array(reader, 256)?)
-        .map(|_| {
-            cbor::tuple(reader, 3)?;
-            let (segment, category) = (Segment(reader.u8()?), reader.u8()?);
-            let secret = Zeroizing::new(cbor::bytes(reader)?);
-            let key =
-                SegmentKey::from_bytes(segment, terms.epoch, &secret).map_err(|_| Malformed)?;
-            Ok(GrantedSegment { category, key })
-        })
-        .collect::<Result<Vec<_>, Malformed>>()?;
-    Ok((consent, segments))
 }

@@ -14,7 +14,9 @@ use crate::{
     content::SealContext,
     header::{Capsule, DataKey},
     hpke_box::{ENC_LEN, HpkeBox},
-    primitives::{EncapsulationRandomness, SEALED_KEY_LEN, hkdf, open_key, seal_key, sha256},
+    primitives::{
+        DrawnRandomness, ENCAPSULATION_RANDOMNESS, SEALED_KEY_LEN, hkdf, open_key, seal_key, sha256,
+    },
 };
 
 const IDENTITY: u8 = 0;
@@ -144,7 +146,7 @@ impl SegmentWrap {
     ) -> Result<Self, Error> {
         let (capsule, secret) = Capsule::create(context, segment, epoch)?;
         let shared_point = Zeroizing::new((to.point() * *secret).compress().to_bytes());
-        let mut randomness = EncapsulationRandomness::draw()?;
+        let mut randomness = DrawnRandomness::draw(ENCAPSULATION_RANDOMNESS)?;
         let (kem, shared) = to.kem().encapsulate_with_rng(&mut randomness);
         let shared: Zeroizing<[u8; 32]> = Zeroizing::new(shared.into());
         let kem: [u8; ENC_LEN] = kem.into();

@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 use x_wing::{DecapsulationKey, Decapsulator, KeyExport};
 use zeroize::Zeroizing;
 
+use super::{PieceDigests, SecretPiece, split_secret};
 use crate::{
     Error, SegmentKey, SegmentPublic,
     keys::{SEGMENT_SECRET_LEN, point_from_bytes},
@@ -48,6 +49,19 @@ impl SegmentKey {
     /// As [`SegmentKey::split`].
     pub fn share_whole(&self, threshold: u8, proxies: u8) -> Result<KeySplit, Error> {
         self.split_at(Zeroizing::new(Scalar::ZERO), threshold, proxies)
+    }
+
+    /// Splits the X-Wing seed among the proxies that [`SegmentKey::share_whole`] shares the scalar among.
+    ///
+    /// # Errors
+    ///
+    /// As [`SegmentKey::split`].
+    pub fn split_kem(
+        &self,
+        threshold: u8,
+        proxies: u8,
+    ) -> Result<(Vec<SecretPiece>, PieceDigests), Error> {
+        split_secret(self.kem().as_bytes(), threshold, proxies)
     }
 
     fn split_at(
@@ -91,6 +105,7 @@ fn evaluate(coefficients: &[Scalar], index: u8) -> Scalar {
 }
 
 /// What a reader holds of a segment and epoch: alone it opens nothing. Wiped when dropped.
+#[derive(Clone)]
 pub struct ReaderHalf {
     segment: Segment,
     epoch: u32,
@@ -114,6 +129,12 @@ impl ReaderHalf {
         let scalar = Option::<Scalar>::from(Scalar::from_canonical_bytes(*scalar))
             .ok_or(Error::Malformed { what: "reader's half of a segment key" })?;
         Ok(Self { segment, epoch, scalar: Zeroizing::new(scalar), kem: (*kem).into() })
+    }
+
+    /// What a reader uses for a segment that is open to all: zero, and the X-Wing seed that the pieces of
+    /// enough proxies gave (see [`SegmentKey::split_kem`]).
+    pub fn of_network(segment: Segment, epoch: u32, seed: &[u8; 32]) -> Self {
+        Self { segment, epoch, scalar: Zeroizing::new(Scalar::ZERO), kem: (*seed).into() }
     }
 
     /// The bytes, for an envelope: scalar (32, little endian) ‖ X-Wing seed (32).
@@ -158,6 +179,7 @@ impl fmt::Debug for ReaderHalf {
 }
 
 /// What one proxy holds for one grant. Wiped when dropped.
+#[derive(Clone)]
 pub struct ProxyShare {
     index: u8,
     segment: Segment,

@@ -6,8 +6,8 @@ use alloy_primitives::Address;
 use galen_types::{LedgerId, Plaintext, Segment};
 
 use crate::{
-    ContactEnvelope, ContactTerms, DataKey, GrantEnvelope, GrantTerms, GrantedSegment, Layout,
-    OpenKey, RootSeed, SegmentKey,
+    ContactEnvelope, ContactTerms, DataKey, GrantEnvelope, GrantTerms, GrantText, GrantedKey,
+    GrantedSegment, Layout, OpenKey, RootSeed, SegmentKey,
 };
 
 /// A byte that is rare in what is printed, as text of every usual kind.
@@ -35,7 +35,7 @@ fn secrets_do_not_print_themselves() {
     assert_silent("OpenKey", &OpenKey::Segment(&segment_key));
     assert_silent("SegmentKey", &segment_key);
     assert_silent("Plaintext", &Plaintext::new(vec![CANARY; 32]));
-    let granted = GrantedSegment { category: 1, key: segment_key };
+    let granted = GrantedSegment { category: 1, key: GrantedKey::Whole(segment_key) };
     assert_silent("GrantedSegment", &granted);
     let salt = galen_types::Salt(alloy_primitives::B256::repeat_byte(CANARY));
     let layout = Layout::new(salt, "text/plain".parse().unwrap(), 5).unwrap();
@@ -63,8 +63,9 @@ fn derived_secrets_do_not_print_themselves() {
         salt: Default::default(),
     };
     let terms = GrantTerms { ledger, patient, grantee: patient, consent: consent.id(), epoch: 4 };
-    let granted = GrantedSegment { category: 0, key: segment };
-    let grant = GrantEnvelope::seal(terms, identity.public(), &consent, &[granted]).unwrap();
+    let granted = GrantedSegment { category: 0, key: GrantedKey::Whole(segment) };
+    let text = GrantText { consent, proxies: vec![], issued: 1, segments: vec![granted] };
+    let grant = GrantEnvelope::seal(terms, identity.public(), &text).unwrap();
     let shown = format!("{grant:?}");
     assert!(shown.contains("terms") && !shown.contains("sealed"), "{shown}");
     let terms = ContactTerms { ledger, patient, author: patient, bundle: Default::default() };

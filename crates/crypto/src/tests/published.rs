@@ -11,7 +11,7 @@ use crate::{
     IdentityKey,
     hpke_box::HpkeBox,
     keys::point_from_bytes,
-    primitives::{EncapsulationRandomness, Gcm},
+    primitives::{DrawnRandomness, Gcm},
 };
 
 fn bytes(value: &Value) -> Vec<u8> {
@@ -30,7 +30,7 @@ fn x_wing_keeps_the_vectors_of_its_draft() {
         assert_eq!(key.encapsulation_key().to_bytes()[..], bytes(&vector["pk"])[..]);
         let identity = IdentityKey::from_seed(&array(&vector["sk"]));
         assert_eq!(identity.public().as_bytes()[..], bytes(&vector["pk"])[..]);
-        let mut randomness = EncapsulationRandomness::fixed(array(&vector["eseed"]));
+        let mut randomness = DrawnRandomness::fixed(&bytes(&vector["eseed"]));
         let (ciphertext, shared) = key.encapsulation_key().encapsulate_with_rng(&mut randomness);
         assert_eq!(ciphertext[..], bytes(&vector["ct"])[..]);
         assert_eq!(shared[..], bytes(&vector["ss"])[..]);
@@ -71,7 +71,7 @@ fn hpke_agrees_with_a_published_key_schedule_and_a_second_implementation() {
     let secret = array::<32>(&vector["skRm"]);
     let identity = IdentityKey::from_seed(&secret);
     assert_eq!(identity.public().as_bytes()[..], bytes(&vector["pkRm"])[..]);
-    let mut randomness = EncapsulationRandomness::fixed(array(&vector["ikmE"]));
+    let mut randomness = DrawnRandomness::fixed(&bytes(&vector["ikmE"]));
     let sealed =
         HpkeBox::seal_with(identity.public(), &info, b"aad", b"text", &mut randomness).unwrap();
     assert_eq!(sealed.enc[..], bytes(&vector["enc"])[..]);
@@ -104,9 +104,9 @@ fn ristretto255_keeps_the_vectors_of_rfc_9496() {
 }
 
 #[test]
-#[should_panic(expected = "X-Wing asks for 64 bytes")]
+#[should_panic(expected = "nobody asks for more than was drawn")]
 fn encapsulation_randomness_is_never_given_twice() {
-    let mut randomness = EncapsulationRandomness::fixed([1; 64]);
+    let mut randomness = DrawnRandomness::fixed(&[1; 64]);
     randomness.try_fill_bytes(&mut [0; 64]).unwrap();
     randomness.try_fill_bytes(&mut [0; 1]).unwrap();
 }

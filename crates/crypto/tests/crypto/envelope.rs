@@ -2,9 +2,9 @@
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use galen_crypto::{
-    ContactEnvelope, ContactTerms, Error, GrantEnvelope, GrantTerms, GrantedSegment, IdentityKey,
-    MAX_REPLY_LEN, OpenError, OpenKey, ReplyEnvelope, ReplyTerms, RootSeed,
-    envelope::MAX_ENVELOPE_LEN, open,
+    ContactEnvelope, ContactTerms, Error, GrantEnvelope, GrantTerms, GrantText, GrantedKey,
+    GrantedSegment, IdentityKey, MAX_REPLY_LEN, OpenError, OpenKey, ReplyEnvelope, ReplyTerms,
+    RootSeed, envelope::MAX_ENVELOPE_LEN, open,
 };
 use galen_types::{Consent, KeyBundleId, ProposalId, Purpose, Salt, Segment};
 
@@ -35,12 +35,15 @@ fn grant_terms() -> GrantTerms {
     }
 }
 
-fn granted(segments: &[u8]) -> Vec<GrantedSegment> {
-    let granted = |n: &u8| GrantedSegment {
-        category: n.wrapping_add(100),
-        key: FIXTURE.keys.segment(Segment(*n), EPOCH),
-    };
-    segments.iter().map(granted).collect()
+fn whole(segment: u8, epoch: u32) -> GrantedSegment {
+    let key = GrantedKey::Whole(FIXTURE.keys.segment(Segment(segment), epoch));
+    GrantedSegment { category: segment.wrapping_add(100), key }
+}
+
+/// A text in direct mode.
+fn granted(segments: &[u8]) -> GrantText {
+    let segments = segments.iter().map(|segment| whole(*segment, EPOCH)).collect();
+    GrantText { consent: consent(), proxies: Vec::new(), issued: 1_700_000_001, segments }
 }
 
 fn contact_terms() -> ContactTerms {
@@ -55,13 +58,8 @@ fn contact_terms() -> ContactTerms {
 #[test]
 fn a_grantee_reads_records_with_the_keys_of_an_envelope() {
     let key = grantee();
-    let mut envelope = GrantEnvelope::seal(
-        grant_terms(),
-        key.public(),
-        &consent(),
-        &granted(&[200, SEGMENT.0, 3]),
-    )
-    .unwrap();
+    let granted = granted(&[200, SEGMENT.0, 3]);
+    let mut envelope = GrantEnvelope::seal(grant_terms(), key.public(), &granted).unwrap();
     envelope.deadline = 1_800_000_000;
     envelope.signature = vec![9; 65].into();
     let received = GrantEnvelope::decode(&envelope.encode()).unwrap();
@@ -69,22 +67,24 @@ fn a_grantee_reads_records_with_the_keys_of_an_envelope() {
     assert_eq!(received.terms(), &grant_terms());
     assert_eq!(received.recipient_key(), keccak256(key.public().as_bytes()));
     assert_eq!(received.ciphertext_hash(), envelope.ciphertext_hash());
-    let (opened_consent, keys) = received.open(&key).unwrap();
-    assert_eq!(opened_consent, consent());
-    let found: Vec<_> = keys.iter().map(|one| (one.key.segment().0, one.category)).collect();
-    assert_eq!(found, [(3, 103), (42, 142), (200, 44)]);
+    let text = received.open(&key).unwrap();
+    assert_eq!((text.consent, text.issued), (consent(), 1_700_000_001));
+    let found = text.segments.iter().map(|one| (one.key.segment().0, one.category));
+    assert!(found.eq([(3, 103), (42, 142), (200, 44)]));
 
     let (context, sealed) = FIXTURE.seal(b"glucose 7.1");
-    let opened = open(&sealed, context, OpenKey::Segment(&keys[1].key)).unwrap();
-    assert_eq!(opened.payload.expose(), b"glucose 7.1");
-    assert_eq!(open(&sealed, context, OpenKey::Segment(&keys[0].key)), Err(OpenError));
+    let open = |at: usize| match &text.segments[at].key {
+        GrantedKey::Whole(key) => open(&sealed, context, OpenKey::Segment(key)),
+        GrantedKey::Shared { .. } => panic!("direct mode"),
+    };
+    assert_eq!(open(1).unwrap().payload.expose(), b"glucose 7.1");
+    assert_eq!(open(0), Err(OpenError));
 }
 
 #[test]
 fn every_changed_bit_of_a_grant_is_refused_or_leaves_the_secret_part_alone() {
     let key = grantee();
-    let envelope =
-        GrantEnvelope::seal(grant_terms(), key.public(), &consent(), &granted(&[1])).unwrap();
+    let envelope = GrantEnvelope::seal(grant_terms(), key.public(), &granted(&[1])).unwrap();
     let text = envelope.encode();
     let tail = text.len() - 4;
     for bit in (0..260 * 8).chain((260 * 8..text.len() * 8).step_by(37)) {
@@ -99,8 +99,7 @@ fn every_changed_bit_of_a_grant_is_refused_or_leaves_the_secret_part_alone() {
 #[test]
 fn envelopes_open_for_nobody_else() {
     let key = grantee();
-    let grant =
-        GrantEnvelope::seal(grant_terms(), key.public(), &consent(), &granted(&[1])).unwrap();
+    let grant = GrantEnvelope::seal(grant_terms(), key.public(), &granted(&[1])).unwrap();
     let contact = ContactEnvelope::seal(contact_terms(), key.public(), &[(1, Segment(2))]).unwrap();
     for stranger in [&FIXTURE.identity, &IdentityKey::from_seed(&[5; 32])] {
         assert_eq!(grant.open(stranger).err(), Some(OpenError));
@@ -131,35 +130,29 @@ fn the_length_tells_little_of_how_much_is_granted() {
     let key = grantee();
     let len = |count: u8| {
         let segments: Vec<u8> = (0..count).collect();
-        let envelope =
-            GrantEnvelope::seal(grant_terms(), key.public(), &consent(), &granted(&segments));
+        let envelope = GrantEnvelope::seal(grant_terms(), key.public(), &granted(&segments));
         envelope.unwrap().encode().len()
     };
     assert_eq!(len(1), len(12));
     assert_eq!(len(30), len(50));
     let all: Vec<u8> = (0..=255).collect();
-    let envelope =
-        GrantEnvelope::seal(grant_terms(), key.public(), &consent(), &granted(&all)).unwrap();
+    let envelope = GrantEnvelope::seal(grant_terms(), key.public(), &granted(&all)).unwrap();
     assert!(envelope.encode().len() + 4096 < MAX_ENVELOPE_LEN);
     let received = GrantEnvelope::decode(&envelope.encode()).unwrap();
-    assert_eq!(received.open(&key).unwrap().1.len(), 256);
+    assert_eq!(received.open(&key).unwrap().segments.len(), 256);
 }
 
 #[test]
 fn nonsense_is_not_sealed() {
     let key = grantee();
-    let seal = |segments: &[GrantedSegment]| {
-        GrantEnvelope::seal(grant_terms(), key.public(), &consent(), segments).unwrap_err()
-    };
-    assert!(matches!(seal(&[]), Error::Terms { .. }));
-    assert!(matches!(seal(&granted(&[1, 2, 1])), Error::Terms { .. }));
-    let other = GrantedSegment { category: 0, key: FIXTURE.keys.segment(SEGMENT, EPOCH + 1) };
-    assert!(matches!(seal(&[other]), Error::Terms { .. }));
-    for other in
-        [Consent { expiry: 1, ..consent() }, Consent { grantee: Address::ZERO, ..consent() }]
-    {
-        let sealed = GrantEnvelope::seal(grant_terms(), key.public(), &other, &granted(&[1]));
-        assert!(matches!(sealed, Err(Error::Terms { .. })));
+    let seal = |text: GrantText| GrantEnvelope::seal(grant_terms(), key.public(), &text);
+    let later = GrantText { segments: vec![whole(SEGMENT.0, EPOCH + 1)], ..granted(&[]) };
+    let earlier = GrantText { segments: vec![whole(SEGMENT.0, EPOCH - 1)], ..granted(&[]) };
+    let expired = GrantText { consent: Consent { expiry: 1, ..consent() }, ..granted(&[1]) };
+    let nobody = Consent { grantee: Address::ZERO, ..consent() };
+    let nobody = GrantText { consent: nobody, ..granted(&[1]) };
+    for text in [granted(&[]), granted(&[1, 2, 1]), later, earlier, expired, nobody] {
+        assert!(matches!(seal(text), Err(Error::Terms { .. })));
     }
     let contact = |pairs: &[(u8, Segment)]| {
         ContactEnvelope::seal(contact_terms(), key.public(), pairs).unwrap_err()
