@@ -3,3 +3,6 @@
 //! What it may answer is decided in [`rules`], a pure function of the verified history.
 
 pub mod rules;
+mod store;
+
+pub use store::{STORE_FILE, StoreError};
