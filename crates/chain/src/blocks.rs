@@ -220,6 +220,16 @@ impl BlockReader {
         Ok(header.map(|header| Point { number, hash: header.hash }))
     }
 
+    /// Unix second of a block, if the node still has this one at its number.
+    ///
+    /// # Errors
+    ///
+    /// As [`BlockReader::point`].
+    pub async fn time(&self, at: Point) -> Result<Option<u64>, ChainError> {
+        let header = self.source.header(at.number).await?;
+        Ok(header.filter(|header| header.hash == at.hash).map(|header| header.timestamp))
+    }
+
     /// The next block, with or without events, or `None` if the chain has no more. Reads it whole,
     /// whatever the mode.
     ///

@@ -288,6 +288,11 @@ impl View {
         self.reader.next_number()
     }
 
+    /// The newest block that was read.
+    pub fn tip(&self) -> Option<Point> {
+        self.marks.last().map(|mark| mark.point)
+    }
+
     /// What the history rests on.
     pub const fn mode(&self) -> HistoryMode {
         self.options.mode

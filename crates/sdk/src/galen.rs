@@ -66,6 +66,11 @@ impl Identity {
         &self.account
     }
 
+    /// The keys that are derived from the seed.
+    pub const fn keys(&self) -> &PatientKeys {
+        &self.keys
+    }
+
     /// Whether a published bundle names the keys of this identity, and not those of another seed.
     pub fn is_of(&self, bundle: &KeyBundle) -> bool {
         bundle.id == self.id() && bundle.identity == *self.keys.identity().public()
@@ -185,6 +190,22 @@ impl Galen {
         let mut view = self.view.lock().await;
         view.sync().await?;
         Ok(look(&view))
+    }
+
+    /// As [`Galen::with_view`], with the Unix second of the newest block. Fails if the view could not be brought to
+    /// the block that the node named as its newest, for whoever must not look at an older one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn with_head<T>(&self, look: impl FnOnce(&View, u64) -> T) -> Result<T, Error> {
+        let mut view = self.view.lock().await;
+        let head = view.sync().await?.head;
+        let tip = view.tip().filter(|tip| tip.number >= head);
+        let tip = tip.ok_or(ChainError::Behind { head: view.next_block(), verified: head })?;
+        let time = self.ledger.blocks().time(tip).await?;
+        let time = time.ok_or(ChainError::Reorganized { block: tip.number })?;
+        Ok(look(&view, time))
     }
 
     /// Members and former members of the network.
