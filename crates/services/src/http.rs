@@ -1,12 +1,17 @@
 //! HTTP/1.1 for services: every connection, header, body and request has a limit.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, DefaultBodyLimit},
-    http::{Request, Response, StatusCode, header},
+    http::{HeaderMap, Request, Response, StatusCode, header},
     response::IntoResponse,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -26,6 +31,15 @@ const MAX_HEADERS: usize = 64;
 
 /// Between two tries to accept a connection when the machine has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who asks: the peer, or, if a reverse proxy is trusted to append it, whom `X-Forwarded-For` names last.
+pub(crate) fn caller(trusted: bool, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+    let named = || {
+        let value = headers.get_all("x-forwarded-for").iter().next_back()?;
+        value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+    };
+    trusted.then(named).flatten().unwrap_or_else(|| peer.ip())
+}
 
 /// What one server gives its callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

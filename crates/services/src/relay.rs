@@ -18,7 +18,7 @@
 //! | `GET /metrics` | counts in the text format of Prometheus |
 
 mod call;
-mod limits;
+pub(crate) mod limits;
 mod report;
 
 use std::{
@@ -353,14 +353,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Who asks: the peer, or whom the reverse proxy names last.
     fn caller(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
-        let named = || {
-            let value = headers.get_all("x-forwarded-for").iter().next_back()?;
-            value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
-        };
-        let trusted = self.0.config.trust_forwarded_for;
-        trusted.then(named).flatten().unwrap_or_else(|| peer.ip())
+        crate::http::caller(self.0.config.trust_forwarded_for, peer, headers)
     }
 }
 

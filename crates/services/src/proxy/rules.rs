@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use alloy_primitives::{Address, U256};
 use galen_chain::{Position, Standing};
 use galen_index::{AccessEntry, Chart, Record};
-use galen_types::{ConsentId, ContentRef, Leaf, LeafKind, RecordKey, Segment, VersionId};
+use galen_types::{ConsentId, ContentRef, Leaf, LeafKind, Purpose, RecordKey, Segment, VersionId};
 
 /// Most records of one request.
 pub const MAX_ASKED: usize = 64;
@@ -76,6 +76,8 @@ pub struct Allowed {
     pub access: Position,
     /// Whether the access was logged under a consent that names nobody.
     pub network: bool,
+    /// Whether it was break-glass: under such a consent, for an emergency.
+    pub emergency: bool,
     /// The version that stood then.
     pub version: VersionId,
     /// As proposed.
@@ -307,9 +309,14 @@ impl Place<'_> {
             record: record.key,
             access: access.at,
             network: access.event.network,
+            emergency: access.event.network && is_emergency(access.event.purpose()),
             version: version.id,
             leaf: version.leaf,
             contents,
         })
     }
+}
+
+const fn is_emergency(purpose: Option<Purpose>) -> bool {
+    matches!(purpose, Some(Purpose::EmergencyTreatment | Purpose::BreakTheGlass))
 }

@@ -201,7 +201,7 @@ impl Store {
                 .prepare("SELECT key, owner, sealed FROM rows WHERE kind = ?1 AND key = ?2")?;
             found.query_row(params![kind as i64, key], RawRow::read).optional()?
         };
-        row.map(|row| Ok(self.open_row(kind, &row)?.1)).transpose()
+        row.map(|row| self.open_row(kind, &row)).transpose()
     }
 
     /// Rows of a kind from a time on, of one owner or of all, in the order of their keys. At most `limit`.
@@ -211,7 +211,7 @@ impl Store {
         owner: Option<Address>,
         since: u64,
         limit: usize,
-    ) -> Result<Vec<(Address, Zeroizing<Vec<u8>>)>, StoreError> {
+    ) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
         let rows: Vec<RawRow> = {
             let connection = lock(&self.connection);
             let mut found = connection.prepare(
@@ -225,6 +225,14 @@ impl Store {
             rows.collect::<Result<_, _>>()?
         };
         rows.iter().map(|row| self.open_row(kind, row)).collect()
+    }
+
+    /// How many rows of a kind there are.
+    pub(super) fn count(&self, kind: Kind) -> Result<usize, StoreError> {
+        let connection = lock(&self.connection);
+        let mut found = connection.prepare("SELECT count(*) FROM rows WHERE kind = ?1")?;
+        let count: i64 = found.query_row([kind as i64], |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or(0))
     }
 
     /// Removes rows and overwrites where they lay in the file.
@@ -267,15 +275,10 @@ impl Store {
         Ok(done)
     }
 
-    fn open_row(
-        &self,
-        kind: Kind,
-        row: &RawRow,
-    ) -> Result<(Address, Zeroizing<Vec<u8>>), StoreError> {
+    fn open_row(&self, kind: Kind, row: &RawRow) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let owner = Address::try_from(row.owner.as_slice()).map_err(|_| StoreError::Damaged)?;
         let label = label(kind, &row.key, owner);
-        let text = self.vault.open(&label, &row.sealed).map_err(|_| StoreError::Damaged)?;
-        Ok((owner, text))
+        self.vault.open(&label, &row.sealed).map_err(|_| StoreError::Damaged)
     }
 }
 
@@ -361,7 +364,7 @@ mod tests {
         let texts = |owner: Option<u8>, since, limit| -> Vec<Vec<u8>> {
             let owner = owner.map(Address::repeat_byte);
             let rows = store.list(Kind::Grant, owner, since, limit).unwrap();
-            rows.into_iter().map(|(_, text)| text.to_vec()).collect()
+            rows.into_iter().map(|text| text.to_vec()).collect()
         };
         assert_eq!(texts(None, 0, 9), [b"uno".to_vec(), b"two".to_vec(), b"three".to_vec()]);
         assert_eq!(texts(Some(1), 12, 9), [b"three".to_vec()]);

@@ -53,18 +53,24 @@ impl Default for RelayLimits {
 
 /// Counts in windows that begin with the first count.
 #[derive(Debug)]
-struct Window<K> {
+pub(crate) struct Window<K> {
     length: Duration,
     counts: HashMap<K, (Instant, u64)>,
 }
 
 impl<K: Copy + Eq + Hash> Window<K> {
-    fn new(length: Duration) -> Self {
+    pub(crate) fn new(length: Duration) -> Self {
         Self { length, counts: HashMap::new() }
     }
 
     /// Adds `amount` unless it would pass `most`; then says how long the window still lasts.
-    fn add(&mut self, key: K, amount: u64, most: u64, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn add(
+        &mut self,
+        key: K,
+        amount: u64,
+        most: u64,
+        now: Instant,
+    ) -> Result<(), Duration> {
         let length = self.length;
         if self.counts.len() >= MAX_COUNTED && !self.counts.contains_key(&key) {
             self.counts.retain(|_, (since, _)| now.duration_since(*since) < length);
@@ -146,7 +152,7 @@ impl Spent {
 }
 
 /// Who has one IPv6 address has at least a /64 of them.
-fn network_of(caller: IpAddr) -> IpAddr {
+pub(crate) fn network_of(caller: IpAddr) -> IpAddr {
     match caller.to_canonical() {
         IpAddr::V6(address) => {
             let segments = address.segments();
