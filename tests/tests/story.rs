@@ -1,6 +1,8 @@
 //! The story of the SDK where it does not go well: what is refused, by whom, and what stands after it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "story/custodian.rs"]
+mod custodian;
 #[path = "story/gaps.rs"]
 mod gaps;
 #[path = "story/import.rs"]

@@ -15,7 +15,7 @@ use galen_crypto::{
     seal,
 };
 use galen_index::{ContentEntry, Proposal, Record, Version};
-use galen_storage::{Storage, StorageError};
+use galen_storage::{Addresses, Storage, StorageError};
 use galen_types::{
     ContentRef, ErrorKind, Leaf, LeafKind, LedgerId, Purpose, RecordId, RecordKey, Salt, Segment,
     VersionId,
@@ -71,13 +71,15 @@ impl ReaderKey {
 }
 
 impl Galen {
-    /// Seals a source and stages it in a store, on two threads; returns address and sealed length.
+    /// Seals a source and stages it in a store, on two threads; returns address and sealed length. `note` hears the
+    /// addresses before the content gets its name.
     pub(crate) async fn seal_stream(
         &self,
         storage: &Storage,
         sealing: Sealing,
         committed: Committed,
         source: impl Read + Send + 'static,
+        note: impl FnOnce(&Addresses) -> io::Result<()> + Send + 'static,
     ) -> Result<(ContentRef, u64), Error> {
         let (mut writer, reader) = pipe();
         let work = tokio::task::spawn_blocking(move || {
@@ -85,7 +87,7 @@ impl Galen {
             writer.end().map_err(galen_crypto::Error::Write)?;
             Ok::<_, galen_crypto::Error>(len)
         });
-        let staged = storage.stage(reader).await;
+        let staged = storage.stage_noting(reader, note).await;
         match (staged, joined(work.await)?) {
             (Ok(staged), Ok(len)) => Ok((staged.of(storage.address_kind()), len)),
             // Whichever stopped first says why; the other one only says that its end of the pipe is gone.
@@ -257,7 +259,8 @@ impl Organization {
         let sealing = self.sealing(contact, &key, salt, file.media_type.clone())?;
         let source = File::open(&file.path).map_err(galen_crypto::Error::Read)?;
         let storage = galen.storage_for(file.category);
-        let (content, len) = galen.seal_stream(storage, sealing, committed, source).await?;
+        let (content, len) =
+            galen.seal_stream(storage, sealing, committed, source, |_| Ok(())).await?;
         let leaf = Leaf {
             kind: LeafKind::New,
             segment: key.segment,
@@ -311,11 +314,13 @@ impl Patient {
         }
     }
 
-    /// New content for a record that is too long for memory: opened, sealed and staged through a pipe.
+    /// New content for a record that is too long for memory: opened, sealed and staged through a pipe. `note` is told as
+    /// by [`Patient::seal_anew`].
     pub(crate) async fn seal_anew_streaming(
         &self,
         storage: &Storage,
         record: &Record,
+        note: impl FnOnce(u32, &Addresses) -> io::Result<()> + Send + 'static,
     ) -> Result<Anew, Error> {
         let galen = self.galen();
         let context = galen.context(&record.key, &record.current().leaf);
@@ -330,7 +335,8 @@ impl Patient {
             // Without this the other end takes it for a fault.
             writer.end().map_err(|error| Error::Crypto(galen_crypto::Error::Write(error)))
         };
-        let sealed = galen.seal_stream(storage, sealing, manifest.committed, reader);
+        let note = move |after: &Addresses| note(epoch, after);
+        let sealed = galen.seal_stream(storage, sealing, manifest.committed, reader, note);
         let (opened, sealed) = tokio::join!(open, sealed);
         match (opened, sealed) {
             (Ok(()), Ok((after, _))) => {

@@ -145,7 +145,7 @@ impl Patient {
     }
 
     /// The newest content of a version that opens, if any can be had.
-    async fn newest_that_opens(
+    pub(crate) async fn newest_that_opens(
         &self,
         record: RecordId,
         version: VersionId,

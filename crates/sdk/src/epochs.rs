@@ -11,7 +11,7 @@ use std::{
 use galen_chain::Sent;
 use galen_crypto::{HEADER_LEN, Header};
 use galen_storage::StorageError;
-use galen_types::{ContentRef, ErrorKind, KeyBundleId, Segment};
+use galen_types::{ContentRef, ErrorKind, KeyBundleId, RecordId, Segment};
 use tokio::{sync::Mutex, task::JoinSet};
 
 use crate::{Error, Patient, galen::joined};
@@ -24,6 +24,9 @@ const MAX_EPOCHS: u32 = 1_024;
 
 /// Headers that are fetched at a time.
 const HEADERS_AT_A_TIME: usize = 16;
+
+/// Most headers that one look for older epochs reads.
+const MAX_HEADERS: usize = 256;
 
 /// What a patient found out about epochs: a name of a bundle, or of content, always stands for the same one.
 #[derive(Clone, Debug, Default)]
@@ -106,6 +109,38 @@ impl Patient {
             }
         }
         Ok(used)
+    }
+
+    /// Some records whose newest content lies under an older epoch than the current one, at most `limit` of those
+    /// that `wanted` names. Only so many headers are read that were not known before; later calls see the rest.
+    pub(crate) async fn of_older_epochs(
+        &self,
+        limit: usize,
+        wanted: &(dyn Fn(&RecordId) -> bool + Sync),
+    ) -> Result<Vec<RecordId>, Error> {
+        let epoch = self.epoch().await?;
+        if epoch == FIRST_EPOCH || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let newest = |chart: &galen_index::Chart| -> Vec<(RecordId, ContentRef)> {
+            let records = chart.records().filter(|it| !it.is_retracted() && wanted(&it.key.id()));
+            records
+                .filter_map(|it| Some((it.key.id(), it.current().contents.last()?.content)))
+                .collect()
+        };
+        let newest = self.galen().with_chart(self.id(), newest).await?;
+        let unknown: Vec<ContentRef> = {
+            let known = self.epochs().contents.lock().await;
+            let contents = newest.iter().map(|(_, content)| *content);
+            contents.filter(|it| !known.contains_key(it)).take(MAX_HEADERS).collect()
+        };
+        self.look_up(unknown.into_iter()).await?;
+        let known = self.epochs().contents.lock().await;
+        let is_older = |content: &ContentRef| {
+            known.get(content).is_some_and(|it| it.is_some_and(|it| it < epoch))
+        };
+        let older = newest.into_iter().filter(|(_, content)| is_older(content));
+        Ok(older.map(|(record, _)| record).take(limit).collect())
     }
 
     /// The epoch to publish keys under: the current one, or the one after that of another seed.

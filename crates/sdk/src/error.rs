@@ -75,8 +75,8 @@ pub enum Error {
     /// Too few cosigners signed; these did not.
     #[error("too few cosigners signed: {} did not", .0.len())]
     CosignersMissing(Vec<Address>),
-    /// The journal of an import could not be written.
-    #[error("the journal of the import could not be written")]
+    /// The journal of an import or a custodian could not be written.
+    #[error("the journal could not be written")]
     Journal(#[source] std::io::Error),
     /// A SMART Health Card is refused.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! What an import writes down.
+//! What work that can be taken up again writes down.
 
 use std::io;
 
@@ -67,12 +67,12 @@ pub enum JournalEntry {
     },
 }
 
-/// Where an import writes down what it did.
-pub trait Journal: Send {
+/// Where an import writes down what it did; or a custodian, with entries of its own.
+pub trait Journal<Entry = JournalEntry>: Send {
     /// Keeps an entry, durably: when this returns, the entry survives a crash.
     ///
     /// # Errors
     ///
-    /// If it cannot be kept; the import stops there.
-    fn append(&mut self, entry: &JournalEntry) -> io::Result<()>;
+    /// If it cannot be kept; the work stops there.
+    fn append(&mut self, entry: &Entry) -> io::Result<()>;
 }

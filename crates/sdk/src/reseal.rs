@@ -6,7 +6,7 @@ use alloy_primitives::Address;
 use galen_chain::Sent;
 use galen_crypto::{Manifest, Opened, seal_bytes};
 use galen_index::Record;
-use galen_storage::{Depth, Presence, Storage, StorageError};
+use galen_storage::{Addresses, Depth, Presence, Storage, StorageError};
 use galen_types::{ContentRef, RecordId, RecordKey};
 
 use crate::{Error, Galen, Patient, attachment::ReaderKey, batch::publish_all};
@@ -15,7 +15,7 @@ use crate::{Error, Galen, Patient, attachment::ReaderKey, batch::publish_all};
 const STREAMED_LEN: u64 = 16 << 20;
 
 /// Most records that one reseal transaction names.
-const MAX_RESEALS: usize = 64;
+pub(crate) const MAX_RESEALS: usize = 64;
 
 /// A record whose content was sealed anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,28 +146,47 @@ impl Patient {
         for id in records {
             let record = self.record(*id).await?;
             let storage = galen.storage_for(self.category(record.key.segment));
-            let item = self.seal_anew(storage, &record).await?;
+            let item = self.seal_anew(storage, &record, |_, _| Ok(())).await?;
             staged.push((storage.clone(), item.after));
             anew.push((record, item));
         }
         let published = publish_all(staged).await?;
         for ((record, item), content) in anew.iter_mut().zip(published) {
             item.after = content?;
-            let storage = galen.storage_for(self.category(record.key.segment));
-            let segment = self.segment_key(record.key.segment, item.epoch);
-            let segment = ReaderKey::Segment(Box::new(segment));
-            let context = galen.context(&record.key, &record.current().leaf);
-            galen.require_kept(storage, &item.after).await?;
-            let again = galen.open_stream(item.after, context, segment, io::sink()).await?.1;
-            if again != item.opens_to {
-                return Err(Error::DoesNotOpen(record.key.id()));
-            }
+            self.require_readable(record, item.after, item.epoch, Some(&item.opens_to)).await?;
         }
         Ok(anew.into_iter().map(|(_, item)| item).collect())
     }
 
-    /// New content for a record, staged.
-    async fn seal_anew(&self, storage: &Storage, record: &Record) -> Result<Anew, Error> {
+    /// Reads new content of a record back from where it went and opens it as its readers will, to what it was made
+    /// from.
+    pub(crate) async fn require_readable(
+        &self,
+        record: &Record,
+        content: ContentRef,
+        epoch: u32,
+        opens_to: Option<&Manifest>,
+    ) -> Result<(), Error> {
+        let galen = self.galen();
+        let storage = galen.storage_for(self.category(record.key.segment));
+        let segment = self.segment_key(record.key.segment, epoch);
+        let segment = ReaderKey::Segment(Box::new(segment));
+        let context = galen.context(&record.key, &record.current().leaf);
+        galen.require_kept(storage, &content).await?;
+        let found = galen.open_stream(content, context, segment, io::sink()).await?.1;
+        match opens_to {
+            Some(manifest) if *manifest != found => Err(Error::DoesNotOpen(record.key.id())),
+            _ => Ok(()),
+        }
+    }
+
+    /// New content for a record, staged. `note` hears its epoch and addresses before it gets its name on this machine.
+    pub(crate) async fn seal_anew(
+        &self,
+        storage: &Storage,
+        record: &Record,
+        note: impl FnOnce(u32, &Addresses) -> io::Result<()> + Send + 'static,
+    ) -> Result<Anew, Error> {
         let galen = self.galen();
         let newest = record.current().contents.last();
         let newest = newest.ok_or(Error::NoRecord(record.key.id()))?.content;
@@ -180,9 +199,11 @@ impl Patient {
             let (committed, sealed) = seal_bytes(&sealing.request(), opened.payload.expose())?;
             let Opened { media_type, salt, .. } = opened;
             let opens_to = Manifest { media_type, salt, committed };
-            let after = storage.stage_bytes(sealed).await?.of(storage.address_kind());
+            let note = move |after: &Addresses| note(epoch, after);
+            let staged = storage.stage_noting(io::Cursor::new(sealed), note).await?;
+            let after = staged.of(storage.address_kind());
             return Ok(Anew { key, before, after, epoch, opens_to });
         }
-        self.seal_anew_streaming(storage, record).await
+        self.seal_anew_streaming(storage, record, note).await
     }
 }

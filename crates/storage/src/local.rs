@@ -125,9 +125,21 @@ impl LocalStore {
     ///
     /// Those of [`put`](Self::put); [`StorageError::TooLong`] already beyond `limit`.
     pub fn put_limited(&self, content: impl Read, limit: u64) -> Result<Addresses, StorageError> {
+        self.put_noting(content, limit, |_| Ok(()))
+    }
+
+    /// As [`put_limited`](Self::put_limited), and tells the addresses before the content gets its name: whoever
+    /// writes them down durably finds the content again, however this ends. If `note` fails, nothing is kept.
+    pub(crate) fn put_noting(
+        &self,
+        content: impl Read,
+        limit: u64,
+        note: impl FnOnce(&Addresses) -> io::Result<()>,
+    ) -> Result<Addresses, StorageError> {
         let temp = self.new_temp().map_err(StorageError::io("begin a file"))?;
         let written = writer::write(content, limit.min(MAX_CONTENT_LEN), temp, &self.path(TMP))?;
         let addresses = written.addresses;
+        note(&addresses).map_err(StorageError::io("note the address of content"))?;
         writer::publish(written, &self.file_of(&addresses.swarm))?;
         let name = self.name_of(&addresses.ipfs);
         names::write(&name, addresses.swarm, &addresses.of(Store::Ipfs), || self.new_temp())?;

@@ -179,8 +179,22 @@ impl Storage {
         &self,
         content: impl Read + Send + 'static,
     ) -> Result<Addresses, StorageError> {
+        self.stage_noting(content, |_| Ok(())).await
+    }
+
+    /// As [`stage`](Self::stage), and tells both addresses before the content gets its name on this machine. Whoever
+    /// writes them down durably in `note` can clean up after a process that died at any moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`stage`](Self::stage); if `note` fails, nothing is staged.
+    pub async fn stage_noting(
+        &self,
+        content: impl Read + Send + 'static,
+        note: impl FnOnce(&Addresses) -> std::io::Result<()> + Send + 'static,
+    ) -> Result<Addresses, StorageError> {
         let store = self.stage_store()?.clone();
-        blocking(move || store.put(content)).await
+        blocking(move || store.put_noting(content, crate::MAX_CONTENT_LEN, note)).await
     }
 
     /// [`stage`](Self::stage) for content that is in memory.

@@ -20,13 +20,13 @@ use crate::{
 use bee::{Bee, Fault};
 
 #[path = "../../../crates/storage/tests/twin/bee.rs"]
-mod bee;
+pub(crate) mod bee;
 
 /// As often as anybody asks.
 const ALWAYS: usize = usize::MAX;
 
 /// People whose content is at a bee node, and nowhere else.
-async fn at_a_node() -> (Network, Bee) {
+pub(crate) async fn at_a_node() -> (Network, Bee) {
     let (directory, bee) = (tempfile::tempdir().unwrap(), Bee::start().await);
     let node = NodeOptions { urls: vec![bee.url.clone()], token: None };
     let options = StorageOptions {

@@ -1,0 +1,475 @@
+//! What a custodian does: after reads it seals content anew, and lets go of the old.
+//!
+//! A pass takes up what an earlier one left, seals what is due, announces it, and lets go of content that no reader
+//! may come for any more. Each step is written down before it is done, so a pass may end at any moment: content
+//! gets its name on this machine only after its address is in the journal, is announced only after it was read back
+//! and opened, and old content goes only once newer content of the same version is named in a final block, opens
+//! now, and every read that was logged before it is over.
+
+mod journal;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
+
+use alloy_primitives::Address;
+use galen_chain::{Position, Sent};
+use galen_crypto::Manifest;
+use galen_index::{Chart, Record, View};
+use galen_storage::Addresses;
+use galen_types::{ContentRef, ErrorKind, RecordId, RecordKey, VersionId};
+
+use self::journal::Underway;
+pub use self::journal::{Custody, CustodyEntry};
+use crate::{
+    ContentStanding, Error, NamedContent, Patient, RecordContent, ResealedRecord,
+    batch::publish_all,
+    reseal::{Anew, MAX_RESEALS},
+};
+
+/// Seconds after an access in which proxies answer for it, unless they are set otherwise.
+pub const ACCESS_WINDOW: u64 = 3_600;
+
+/// A record that is read again and again is sealed anew once its oldest read is this many windows old.
+const MOST_WINDOWS: u64 = 4;
+
+/// Old content stays for a fourth of the window longer than the window itself: a reader that was answered in its
+/// last second has yet to fetch the content.
+const GRACE: u64 = 4;
+
+/// Seconds that a block must be past a deadline before nothing signed until then is thought to land.
+const PAST_DEADLINE: u64 = 600;
+
+/// Most contents that one pass lets go of.
+const MAX_RELEASES: usize = 256;
+
+/// How a custodian works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CustodyPolicy {
+    /// Seconds after an access in which its reader may come for the content. At least the window of the proxies.
+    pub window: u64,
+    /// Most records that one pass seals anew because they were read.
+    pub reseals: usize,
+    /// Most records that one pass moves to the current epoch.
+    pub moves: usize,
+}
+
+impl Default for CustodyPolicy {
+    fn default() -> Self {
+        Self { window: ACCESS_WINDOW, reseals: 256, moves: 16 }
+    }
+}
+
+/// What one pass did.
+#[derive(Debug, Default)]
+pub struct CustodyReport {
+    /// Sealed anew and announced. The old content goes later.
+    pub resealed: Vec<ResealedRecord>,
+    /// Old content that every place let go of.
+    pub released: Vec<(RecordId, ContentRef)>,
+    /// Old content, and places that did not let go of it. They are asked again.
+    pub left: Vec<(RecordId, ContentRef, Vec<String>)>,
+    /// New content that was never announced and is not needed any more.
+    pub dropped: Vec<ContentRef>,
+    /// Old contents that still wait: for the end of a window, or for a final block.
+    pub waiting: usize,
+    /// Records that could not be seen to. They are tried again.
+    pub faults: Vec<(RecordId, Error)>,
+    /// The transactions.
+    pub sent: Vec<Sent>,
+}
+
+impl CustodyReport {
+    /// Whether the pass changed nothing and met no fault.
+    pub const fn is_quiet(&self) -> bool {
+        self.resealed.is_empty()
+            && self.released.is_empty()
+            && self.left.is_empty()
+            && self.dropped.is_empty()
+            && self.faults.is_empty()
+    }
+}
+
+impl Patient {
+    /// Records to be sealed anew: their newest read since they were last sealed is longer ago than the window, in
+    /// seconds, or their oldest is longer ago than four windows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn due(&self, window: u64) -> Result<Vec<RecordId>, Error> {
+        let now = self.galen().time().await?;
+        let is_past =
+            |time: u64, windows: u64| now > time.saturating_add(window.saturating_mul(windows));
+        self.galen()
+            .with_chart(self.id(), |chart| {
+                let read = unsealed_reads(chart).into_iter();
+                let due = read.filter(|(_, (oldest, newest))| {
+                    is_past(*newest, 1) || is_past(*oldest, MOST_WINDOWS)
+                });
+                due.map(|(record, _)| record).collect()
+            })
+            .await
+    }
+
+    /// One pass of the custodian of this patient's chart. It may be dropped at any moment, and the next one goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Journal`], [`Error::Sign`], [`Error::Chain`]: the pass ends there. What concerns single records is
+    /// in the report.
+    pub async fn custody(
+        &self,
+        custody: &Custody,
+        policy: &CustodyPolicy,
+    ) -> Result<CustodyReport, Error> {
+        let (patient, report) = (self, CustodyReport::default());
+        let mut pass = Pass { patient, custody, policy, report };
+        let taken_up = pass.take_up().await?;
+        pass.announce(taken_up).await?;
+        let sealed = pass.seal_due().await?;
+        pass.announce(sealed).await?;
+        pass.confirm().await?;
+        pass.let_go().await?;
+        Ok(pass.report)
+    }
+}
+
+/// Oldest and newest time at which each record was read since it was last sealed.
+fn unsealed_reads(chart: &Chart) -> BTreeMap<RecordId, (u64, u64)> {
+    let mut read: BTreeMap<RecordId, (u64, u64)> = BTreeMap::new();
+    for access in chart.accesses() {
+        let record = chart.record(access.event.record);
+        let sealed = record.and_then(|record| record.current().contents.last());
+        if sealed.is_some_and(|content| content.at < access.at) {
+            let time = access.at.time;
+            let (oldest, newest) = read.entry(access.event.record).or_insert((time, time));
+            (*oldest, *newest) = (time.min(*oldest), time.max(*newest));
+        }
+    }
+    read
+}
+
+/// New content that lies staged and is to be announced.
+struct Ready {
+    record: Record,
+    before: ContentRef,
+    after: ContentRef,
+    epoch: u32,
+    /// What it was made from, where this pass made it.
+    opens_to: Option<Manifest>,
+}
+
+/// What the ledger says of content that is under way.
+enum Found {
+    /// It names it, in a final block or not.
+    Named { is_final: bool },
+    /// It names it not yet, and the record is as it was.
+    Wanted(Box<Record>),
+    /// The record has moved on.
+    Stale,
+}
+
+struct Pass<'a> {
+    patient: &'a Patient,
+    custody: &'a Custody,
+    policy: &'a CustodyPolicy,
+    report: CustodyReport,
+}
+
+impl Pass<'_> {
+    fn note(&self, entry: &CustodyEntry) -> Result<(), Error> {
+        self.custody.note(entry).map_err(Error::Journal)
+    }
+
+    fn fault(&mut self, record: RecordId, error: Error) {
+        self.report.faults.push((record, error));
+    }
+
+    /// What earlier passes sealed and did not see announced.
+    async fn take_up(&mut self) -> Result<Vec<Ready>, Error> {
+        let head = self.patient.galen().ledger().now().await?;
+        let current = self.patient.epoch().await?;
+        let mut ready = Vec::new();
+        for (underway, found) in self.look_up().await? {
+            let Underway { record: id, before, after, epoch, until, .. } = underway;
+            let is_erased = self.custody.is_erased(id);
+            match found {
+                Found::Named { is_final: true } => {
+                    self.note(&CustodyEntry::Announced { content: after })?
+                }
+                Found::Named { is_final: false } => {}
+                Found::Wanted(record) if !is_erased && epoch == current => {
+                    ready.push(Ready { record: *record, before, after, epoch, opens_to: None });
+                }
+                // A block may still name it as long as what was signed for it holds.
+                _ if until > 0 && head <= until.saturating_add(PAST_DEADLINE) => {}
+                _ => self.drop_content(id, after).await?,
+            }
+        }
+        Ok(ready)
+    }
+
+    /// What the ledger says of everything that is under way.
+    async fn look_up(&self) -> Result<Vec<(Underway, Found)>, Error> {
+        let (underway, patient) = (self.custody.underway(), self.patient.id());
+        let look = |view: &View| {
+            let nothing = Chart::default();
+            let chart = view.chart(patient).unwrap_or(&nothing);
+            let found = underway.into_iter().map(|one| (one, found(view, chart, &one)));
+            found.collect()
+        };
+        self.patient.galen().with_view(look).await
+    }
+
+    /// What a final block names is under way no longer.
+    async fn confirm(&self) -> Result<(), Error> {
+        for (Underway { after: content, .. }, found) in self.look_up().await? {
+            if matches!(found, Found::Named { is_final: true }) {
+                self.note(&CustodyEntry::Announced { content })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// New content that will not be announced goes from wherever it came to.
+    async fn drop_content(&mut self, record: RecordId, content: ContentRef) -> Result<(), Error> {
+        let left = self.release(&content).await?;
+        if left.is_empty() {
+            self.note(&CustodyEntry::Released { content })?;
+            self.report.dropped.push(content);
+        } else {
+            self.report.left.push((record, content, left));
+        }
+        Ok(())
+    }
+
+    async fn release(&self, content: &ContentRef) -> Result<Vec<String>, Error> {
+        let galen = self.patient.galen();
+        let left = galen.release(content).await;
+        galen.storage().unstage(content).await?;
+        Ok(left)
+    }
+
+    /// Seals and stages what was read, and some of what lies under an older epoch.
+    async fn seal_due(&mut self) -> Result<Vec<Ready>, Error> {
+        let busy: BTreeSet<RecordId> =
+            self.custody.underway().iter().map(|one| one.record).collect();
+        let is_free = |id: &RecordId| !busy.contains(id) && !self.custody.is_erased(*id);
+        let mut due = self.patient.due(self.policy.window).await?;
+        due.retain(is_free);
+        due.truncate(self.policy.reseals);
+        let mut moved = self.patient.of_older_epochs(self.policy.moves, &is_free).await?;
+        moved.retain(|id| !due.contains(id));
+        due.extend(moved);
+        let mut ready = Vec::new();
+        for id in due {
+            match self.seal_one(id).await {
+                Ok(one) => ready.push(one),
+                // The store that was to tell the journal says so in words of its own.
+                Err(error) => match self.custody.broken() {
+                    Some(broken) => return Err(Error::Journal(broken)),
+                    None => self.fault(id, error),
+                },
+            }
+        }
+        Ok(ready)
+    }
+
+    async fn seal_one(&self, id: RecordId) -> Result<Ready, Error> {
+        let record = self.patient.record(id).await?;
+        let newest = record.current().contents.last().ok_or(Error::NoRecord(id))?.content;
+        let storage = self.patient.galen().storage_for(self.patient.category(record.key.segment));
+        let (custody, kind, version) =
+            (self.custody.clone(), storage.address_kind(), record.current().id);
+        let note = move |epoch: u32, after: &Addresses| -> io::Result<()> {
+            let (before, after) = (newest, after.of(kind));
+            custody.note(&CustodyEntry::Sealed { record: id, version, before, after, epoch })
+        };
+        let Anew { after, epoch, opens_to, .. } =
+            self.patient.seal_anew(storage, &record, note).await?;
+        Ok(Ready { record, before: newest, after, epoch, opens_to: Some(opens_to) })
+    }
+
+    /// Sends new content to where it belongs, reads it back, opens it, and announces it.
+    async fn announce(&mut self, ready: Vec<Ready>) -> Result<(), Error> {
+        let galen = self.patient.galen();
+        let store =
+            |one: &Ready| galen.storage_for(self.patient.category(one.record.key.segment)).clone();
+        let staged: Vec<_> = ready.iter().map(|one| (store(one), one.after)).collect();
+        let published = publish_all(staged).await?;
+        let mut by_author: BTreeMap<Address, Vec<Ready>> = BTreeMap::new();
+        for (one, published) in ready.into_iter().zip(published) {
+            let id = one.record.key.id();
+            let checked = match published {
+                Ok(_) => {
+                    let opens_to = one.opens_to.as_ref();
+                    self.patient.require_readable(&one.record, one.after, one.epoch, opens_to).await
+                }
+                Err(error) => Err(error.into()),
+            };
+            match checked {
+                Ok(()) => by_author.entry(one.record.key.author).or_default().push(one),
+                // It is not what was sealed, or is nowhere: the record is sealed again.
+                Err(error) if is_lost(&error) => {
+                    self.drop_content(id, one.after).await?;
+                    // An earlier pass ended before it had a name here: nobody's fault.
+                    if one.opens_to.is_some() || error.kind() != ErrorKind::NotFound {
+                        self.fault(id, error);
+                    }
+                }
+                Err(error) => self.fault(id, error),
+            }
+        }
+        for (author, ready) in by_author {
+            for batch in ready.chunks(MAX_RESEALS) {
+                self.announce_batch(author, batch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn announce_batch(&mut self, author: Address, batch: &[Ready]) -> Result<(), Error> {
+        let galen = self.patient.galen();
+        let deadline = galen.deadline().await?;
+        let contents = batch.iter().map(|one| one.after).collect();
+        self.note(&CustodyEntry::Announcing { contents, deadline })?;
+        let item = |one: &Ready| (one.record.key, one.after, one.before);
+        let items: Vec<(RecordKey, ContentRef, ContentRef)> = batch.iter().map(item).collect();
+        let (account, id) = (self.patient.account(), self.patient.id());
+        match galen.ledger().reseal(account, id, author, &items, deadline).await {
+            Ok(sent) => self.report.sent.push(sent),
+            // Nobody signs or nobody answers: neither will for the others.
+            Err(error) if matches!(error.kind(), ErrorKind::Declined | ErrorKind::Unavailable) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                let mut error = Some(Error::from(error));
+                for (key, ..) in items {
+                    let error = error
+                        .take()
+                        .unwrap_or(Error::Invalid("it was to be announced with another"));
+                    self.fault(key.id(), error);
+                }
+                return Ok(());
+            }
+        }
+        let resealed = items.iter().map(|(key, after, before)| ResealedRecord {
+            record: key.id(),
+            before: *before,
+            after: *after,
+            left_at: Vec::new(),
+        });
+        self.report.resealed.extend(resealed);
+        Ok(())
+    }
+
+    /// Lets go of old content that no reader may come for, and of what was erased.
+    async fn let_go(&mut self) -> Result<(), Error> {
+        let galen = self.patient.galen();
+        let now = galen.time().await?;
+        let reads = galen.with_chart(self.patient.id(), reads).await?;
+        let mut room = MAX_RELEASES;
+        for RecordContent { record, contents } in galen.contents(self.patient.id()).await? {
+            let id = record.id();
+            let is_erased = self.custody.is_erased(id);
+            let nothing = Vec::new();
+            let reads = reads.get(&id).unwrap_or(&nothing);
+            let mut opening: BTreeMap<VersionId, Option<NamedContent>> = BTreeMap::new();
+            for one in contents.iter().filter(|one| !one.shared) {
+                let is_old = one.standing == ContentStanding::Resealed;
+                if room == 0 || !(is_old || is_erased) || self.custody.is_released(&one.content) {
+                    continue;
+                }
+                if !is_erased && !self.is_over(one, &contents, reads, now, &mut opening, id).await?
+                {
+                    self.report.waiting += 1;
+                    continue;
+                }
+                room -= 1;
+                self.let_go_of(id, one.content).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn let_go_of(&mut self, record: RecordId, content: ContentRef) -> Result<(), Error> {
+        let left = self.release(&content).await?;
+        if left.is_empty() {
+            self.note(&CustodyEntry::Released { content })?;
+            self.report.released.push((record, content));
+        } else {
+            self.report.left.push((record, content, left));
+        }
+        Ok(())
+    }
+
+    /// Whether newer content took the place of old content for good.
+    async fn is_over(
+        &self,
+        old: &NamedContent,
+        contents: &[NamedContent],
+        reads: &[Position],
+        now: u64,
+        opening: &mut BTreeMap<VersionId, Option<NamedContent>>,
+        record: RecordId,
+    ) -> Result<bool, Error> {
+        let of_version = || contents.iter().filter(|one| one.version == old.version);
+        // Without any read that could count the content need not be opened for an answer.
+        let newest = of_version().next_back();
+        if !newest.is_some_and(|newest| newest.is_final && self.are_over(reads, newest.since, now))
+        {
+            return Ok(false);
+        }
+        let newest = match opening.get(&old.version) {
+            Some(known) => *known,
+            None => {
+                let found = self.patient.newest_that_opens(record, old.version).await?;
+                let found = of_version().find(|one| Some(one.content) == found).copied();
+                opening.insert(old.version, found);
+                found
+            }
+        };
+        Ok(newest.is_some_and(|newest| {
+            newest.is_final && old.since < newest.since && self.are_over(reads, newest.since, now)
+        }))
+    }
+
+    /// Whether the window of every read before a place on the chain is over.
+    fn are_over(&self, reads: &[Position], before: Position, now: u64) -> bool {
+        let window = self.policy.window.saturating_add(self.policy.window / GRACE);
+        let mut earlier = reads.iter().filter(|read| **read < before);
+        earlier.all(|read| now > read.time.saturating_add(window))
+    }
+}
+
+/// Whether content must be made again.
+fn is_lost(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Integrity | ErrorKind::NotFound)
+        && !matches!(error, Error::Chain(_))
+}
+
+/// When each record was read.
+fn reads(chart: &Chart) -> BTreeMap<RecordId, Vec<Position>> {
+    let mut reads: BTreeMap<RecordId, Vec<Position>> = BTreeMap::new();
+    for access in chart.accesses() {
+        reads.entry(access.event.record).or_default().push(access.at);
+    }
+    reads
+}
+
+fn found(view: &View, chart: &Chart, underway: &Underway) -> Found {
+    let Some(record) = chart.record(underway.record) else { return Found::Stale };
+    let mut named = record.versions.iter().flat_map(|version| &version.contents);
+    if let Some(entry) = named.find(|entry| entry.content == underway.after) {
+        return Found::Named { is_final: view.confirmed(entry.at.block).is_final() };
+    }
+    let current = record.current();
+    let newest = current.contents.last().map(|entry| entry.content);
+    if current.id == underway.version && newest == Some(underway.before) {
+        Found::Wanted(Box::new(record.clone()))
+    } else {
+        Found::Stale
+    }
+}
