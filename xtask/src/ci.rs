@@ -34,7 +34,7 @@ const STEPS: &[Step] = &[
         shop.run(shop.command(me).args(["abi", "--check"]).env("CARGO_MANIFEST_DIR", here))
     }),
     step("oracles", 5, |shop| {
-        for check in ["eip712.py", "parts.py", "shc.py"] {
+        for check in ["eip712.py", "parts.py", "proxy.py", "shc.py"] {
             let check = format!("tests/oracles/python/{check}");
             shop.run(shop.command(shop.tools.python()).arg(check))?;
         }

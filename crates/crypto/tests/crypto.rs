@@ -16,6 +16,10 @@ mod keys;
 mod keystore;
 #[path = "crypto/proxy.rs"]
 mod proxy;
+#[path = "crypto/proxy_attacks.rs"]
+mod proxy_attacks;
+#[path = "crypto/proxy_vectors.rs"]
+mod proxy_vectors;
 #[path = "crypto/range.rs"]
 mod range;
 #[path = "crypto/sharing.rs"]
