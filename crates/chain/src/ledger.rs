@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use calls::TreeChange;
 pub use recovery::{GuardianSet, Guardianship, PendingChange, PendingKind, RecoveryTerms};
+pub use words::record_word;
 
 use crate::{
     Account, ChainError, Finality,

@@ -42,7 +42,8 @@ pub use event::{
 pub use finality::Finality;
 pub use ledger::{
     ChartSlot, ConsentSlot, CosignPolicy, GuardianSet, Guardianship, Ledger, Masks, Participant,
-    PendingChange, PendingKind, RecoveryTerms, SignedProposal, Standing, TreeChange, recovers,
+    PendingChange, PendingKind, RecoveryTerms, SignedProposal, Standing, TreeChange, record_word,
+    recovers,
 };
 pub use payer::{Fees, Payer, Pending, Resumed, Sent, Submitted, Waiting};
 pub use queue::Queue;

@@ -4,15 +4,17 @@
 //! never lies in memory whole.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read, Write},
+    sync::Arc,
 };
 
 use galen_chain::{CosignPolicy, Sent};
 use galen_crypto::{
-    Committed, HEADER_LEN, Header, IdentityKey, IdentityPublic, Manifest, MediaType, OpenError,
-    OpenKey, Opener, SealContext, SealRequest, SegmentKey, SegmentPublic, commit, random_salt,
-    seal,
+    Committed, DataKey, HEADER_LEN, Header, IdentityKey, IdentityPublic, Manifest, MediaType,
+    OpenError, OpenKey, Opener, SealContext, SealRequest, SegmentKey, SegmentPublic, commit,
+    random_salt, seal,
 };
 use galen_index::{ContentEntry, Proposal, Record, Version};
 use galen_storage::{Addresses, Storage, StorageError};
@@ -26,6 +28,7 @@ use crate::{
     batch::Batch,
     galen::{graver, joined},
     pipe::pipe,
+    proxies::Unlocked,
     reseal::Anew,
 };
 
@@ -59,13 +62,24 @@ impl Sealing {
 pub(crate) enum ReaderKey {
     Identity(Box<IdentityKey>),
     Segment(Box<SegmentKey>),
+    /// Of one segment, by epoch.
+    Epochs(Arc<BTreeMap<u32, SegmentKey>>),
+    /// Of one record: what proxies helped to find.
+    Contents(Arc<BTreeMap<ContentRef, DataKey>>),
 }
 
 impl ReaderKey {
-    const fn as_open_key(&self) -> OpenKey<'_> {
+    /// What opens a content, if there is anything.
+    pub(crate) fn open_key(
+        &self,
+        content: &ContentRef,
+        header: &Header,
+    ) -> Result<OpenKey<'_>, OpenError> {
         match self {
-            Self::Identity(key) => OpenKey::Identity(key),
-            Self::Segment(key) => OpenKey::Segment(key),
+            Self::Identity(key) => Ok(OpenKey::Identity(key)),
+            Self::Segment(key) => Ok(OpenKey::Segment(key)),
+            Self::Epochs(keys) => keys.get(&header.epoch()).map(OpenKey::Segment).ok_or(OpenError),
+            Self::Contents(keys) => keys.get(content).map(OpenKey::Data).ok_or(OpenError),
         }
     }
 }
@@ -107,7 +121,7 @@ impl Galen {
     ) -> Result<(W, Manifest), Error> {
         let mut source = self.storage.open(&content).await?;
         let work = tokio::task::spawn_blocking(move || {
-            let opener = opener(&mut source, context, key.as_open_key())?;
+            let opener = opener(&mut source, &content, context, &key)?;
             let manifest = opener.open_to(&mut source, &mut sink)?;
             Ok::<_, galen_crypto::Error>((sink, manifest))
         });
@@ -151,10 +165,10 @@ impl Galen {
                     continue;
                 }
             };
-            let key = key.clone();
+            let (key, content) = (key.clone(), *content);
             let work = tokio::task::spawn_blocking(move || {
                 let mut counted = Counted { sink, written: false };
-                let opened = opener(&mut source, context, key.as_open_key())
+                let opened = opener(&mut source, &content, context, &key)
                     .and_then(|opener| opener.open_to(&mut source, &mut counted));
                 (counted, opened)
             });
@@ -173,15 +187,17 @@ impl Galen {
 /// Reads the header, which the sealed bytes begin with.
 fn opener(
     source: &mut impl Read,
+    content: &ContentRef,
     context: SealContext,
-    key: OpenKey<'_>,
+    key: &ReaderKey,
 ) -> Result<Opener, galen_crypto::Error> {
     let mut header = [0; HEADER_LEN];
     source.read_exact(&mut header).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => OpenError.into(),
         _ => galen_crypto::Error::Read(error),
     })?;
-    Ok(Opener::new(&Header::parse(&header)?, context, key)?)
+    let header = Header::parse(&header)?;
+    Ok(Opener::new(&header, context, key.open_key(content, &header)?)?)
 }
 
 /// What the store said, if it was the store that failed while its content was read.
@@ -378,10 +394,35 @@ impl Grantee {
     ) -> Result<(W, Manifest, Sent), Error> {
         let (key, _) = self.current(grant.patient(), record).await?;
         let sent = self.log(grant.patient(), grant.consent(), purpose, &[key]).await?;
-        // Where the content lies is asked only now: a custodian may have resealed it meanwhile.
-        let (key, version) = self.current(grant.patient(), record).await?;
-        let reader = ReaderKey::Segment(Box::new(grant.key(key.segment)?.clone()));
-        let (sink, manifest) = self.galen().export(&key, &version, &reader, sink).await?;
+        let (sink, manifest) = self.export_key(grant, key, sink).await?;
         Ok((sink, manifest, sent))
+    }
+
+    /// As [`Grantee::open_logged`] for one record of any size: the second half of [`Grantee::export`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Grantee::export`].
+    pub async fn export_logged<W: Write + Send + 'static>(
+        &self,
+        grant: &Grant,
+        record: RecordId,
+        sink: W,
+    ) -> Result<(W, Manifest), Error> {
+        let (key, _) = self.current(grant.patient(), record).await?;
+        self.export_key(grant, key, sink).await
+    }
+
+    async fn export_key<W: Write + Send + 'static>(
+        &self,
+        grant: &Grant,
+        key: RecordKey,
+        sink: W,
+    ) -> Result<(W, Manifest), Error> {
+        // Where the content lies is asked only now: a custodian may have resealed it meanwhile.
+        let unlocked = self.unlocked(grant, &[key]).await?.pop();
+        let Unlocked { version, key: reader, .. } =
+            unlocked.ok_or_else(|| Error::NoRecord(key.id()))?;
+        self.galen().export(&key, &version, &reader, sink).await
     }
 }

@@ -5,9 +5,9 @@ use galen_chain::{ChainError, Evidence, LedgerEvent, Position, Sent, TreeChange,
 use galen_crypto::{GrantEnvelope, GrantTerms, GrantText, GrantedKey, GrantedSegment};
 use galen_fhir::Category;
 use galen_index::{AccessEntry, Chart, ConsentState};
-use galen_types::{Consent, ConsentId, ConsentTree, PurposeSet};
+use galen_types::{Consent, ConsentId, ConsentTree, ContentRef, PurposeSet};
 
-use crate::{Error, Patient, patient::u48};
+use crate::{Error, Patient, patient::u48, proxies::ShareDelivery};
 
 /// Most consents that one signature grants.
 pub const MAX_GRANTS: usize = 64;
@@ -35,8 +35,13 @@ pub struct GrantRequest {
 pub struct Granted {
     /// The terms.
     pub consent: Consent,
-    /// What the grantee gets: see [`crate::Grantee::accept`]. Only the grantee can open it.
+    /// What the grantee gets: see [`crate::Grantee::accept`]. Only the grantee can open it. Empty under a consent for
+    /// every active organization.
     pub envelope: Vec<u8>,
+    /// Where the envelope is kept too, if proxies tell the grantee of it.
+    pub kept: Option<ContentRef>,
+    /// What the proxies get: see [`crate::proxies::ProxyClient::deliver`]. None in direct mode.
+    pub shares: Vec<ShareDelivery>,
     /// The transaction.
     pub sent: Sent,
 }
@@ -140,7 +145,7 @@ impl Patient {
     /// Grants a consent in direct mode: the keys of the segments go to the grantee.
     ///
     /// From then on nothing but the grantee's honesty makes it log a read before it reads. A grant
-    /// through proxies will not have this limit.
+    /// through proxies does not have this limit: see [`Patient::grant_through`].
     ///
     /// # Errors
     ///
@@ -151,7 +156,7 @@ impl Patient {
         // First, so that nothing is granted to somebody who cannot get the keys.
         let envelope = self.envelope(&consent).await?;
         let sent = self.grant_terms(&[consent]).await?;
-        Ok(Granted { consent, envelope, sent })
+        Ok(Granted { consent, envelope, kept: None, shares: Vec::new(), sent })
     }
 
     /// Grants consents whose terms are made, with one signature. Nobody gets keys by it.
@@ -170,8 +175,8 @@ impl Patient {
         self.change(Vec::new(), granted, consents.to_vec()).await
     }
 
-    /// The message that brings the keys of a consent to its grantee; can be made again at any time. A
-    /// consent need not be granted yet.
+    /// The message that brings the keys of a consent to its grantee in direct mode; can be made again at any time, and
+    /// must be after [`Patient::next_epoch`]. A consent need not be granted yet.
     ///
     /// # Errors
     ///
@@ -189,15 +194,15 @@ impl Patient {
             consent: consent.id(),
             epoch,
         };
-        let segments: Vec<GrantedSegment> = consent
-            .segments
-            .iter()
-            .map(|segment| GrantedSegment {
+        let used = self.epochs_in_use().await?;
+        let needed = self.needed(consent, epoch, &used)?.into_iter();
+        let segments = needed
+            .map(|(segment, epoch)| GrantedSegment {
                 category: self.category(segment),
                 key: GrantedKey::Whole(self.segment_key(segment, epoch)),
             })
             .collect();
-        let issued = self.galen().time().await?;
+        let issued = self.issued().await?;
         let text = GrantText { consent: *consent, proxies: Vec::new(), issued, segments };
         let mut envelope = GrantEnvelope::seal(terms, &recipient, &text)?;
         envelope.deadline = self.galen().envelope_deadline().await?;

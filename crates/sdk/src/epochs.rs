@@ -33,6 +33,7 @@ const MAX_HEADERS: usize = 256;
 pub(crate) struct Epochs {
     current: Arc<Mutex<Option<(KeyBundleId, Published)>>>,
     contents: Arc<Mutex<BTreeMap<ContentRef, Option<u32>>>>,
+    issued: Arc<Mutex<u64>>,
 }
 
 /// The patient's current bundle on chain.
@@ -56,7 +57,7 @@ impl Patient {
     /// Starts the next epoch: publishes new segment keys. From then on authors seal under them, and the patient
     /// refuses what is sealed under the keys before, also what waits for an answer already.
     ///
-    /// Grantees need keys of the new epoch.
+    /// Grantees need keys of the new epoch: see [`Patient::renew`].
     ///
     /// # Errors
     ///
@@ -141,6 +142,15 @@ impl Patient {
         };
         let older = newest.into_iter().filter(|(_, content)| is_older(content));
         Ok(older.map(|(record, _)| record).take(limit).collect())
+    }
+
+    /// Unix second to date keys with: of two that are made in one second, the second is dated later, since holders
+    /// keep the later ones.
+    pub(crate) async fn issued(&self) -> Result<u64, Error> {
+        let time = self.galen().time().await?;
+        let mut last = self.epochs().issued.lock().await;
+        *last = time.max(*last + 1);
+        Ok(*last)
     }
 
     /// The epoch to publish keys under: the current one, or the one after that of another seed.

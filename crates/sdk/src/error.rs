@@ -2,12 +2,12 @@
 
 use alloy_primitives::Address;
 use galen_chain::{ChainError, SignError};
-use galen_crypto::OpenError;
+use galen_crypto::{OpenError, ProxyPlace};
 use galen_fhir::{ComplianceReport, FhirError, parts::PartsError};
 use galen_storage::StorageError;
 use galen_types::{ConsentId, ErrorKind, ProposalId, RecordId};
 
-use crate::SignatureState;
+use crate::{SignatureState, proxies::ProxyError};
 
 /// A use case did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,19 @@ pub enum Error {
     /// A SMART Health Link is refused, or what it names could not be read.
     #[error(transparent)]
     Link(#[from] crate::health_link::LinkError),
+    /// A proxy did not do what it was asked for.
+    #[error("the proxy did not do it")]
+    Proxy(#[from] ProxyError),
+    /// Too few proxies gave right answers. The reads are logged; they can be asked again.
+    #[error("too few proxies answered: {answered} of {needed} that are needed")]
+    TooFewProxies {
+        /// How many it takes.
+        needed: usize,
+        /// How many gave right answers.
+        answered: usize,
+        /// What each of the others said.
+        said: Vec<(ProxyPlace, ProxyError)>,
+    },
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(&'static str),
@@ -110,11 +123,24 @@ impl Error {
             }
             Self::Card(error) => error.kind(),
             Self::Link(error) => error.kind(),
+            Self::Proxy(error) => error.kind(),
+            Self::TooFewProxies { said, .. } => kind_of_said(said),
             Self::Journal(_) => ErrorKind::Unavailable,
             Self::Envelope(_) => ErrorKind::Integrity,
             Self::Invalid(_) | Self::NotCompliant(_) => ErrorKind::Invalid,
         }
     }
+}
+
+/// Whether to ask again, if any proxy may still answer; else why not.
+fn kind_of_said(said: &[(ProxyPlace, ProxyError)]) -> ErrorKind {
+    let kinds: Vec<ErrorKind> = said.iter().map(|(_, error)| error.kind()).collect();
+    let worst = [ErrorKind::Denied, ErrorKind::Integrity, ErrorKind::NotFound];
+    let refused = worst.into_iter().find(|kind| kinds.iter().all(|it| it == kind));
+    refused
+        .or_else(|| kinds.contains(&ErrorKind::Unavailable).then_some(ErrorKind::Unavailable))
+        .or_else(|| kinds.first().copied())
+        .unwrap_or(ErrorKind::Unavailable)
 }
 
 impl From<OpenError> for Error {

@@ -9,7 +9,8 @@ use std::{
 use alloy_primitives::{Address, B256, Bytes};
 use galen_chain::{Account, ChainError, Ledger, Sent};
 use galen_crypto::{
-    IdentityPublic, KeyBundle, MediaType, OpenKey, Opened, PatientKeys, RootSeed, SealContext,
+    Header, IdentityPublic, KeyBundle, MediaType, OpenError, OpenKey, Opened, PatientKeys,
+    RootSeed, SealContext,
 };
 use galen_index::{
     AuditReport, Chart, ContentEntry, HistoryOptions, KeyEntry, Organization as Member, Version,
@@ -19,7 +20,9 @@ use galen_storage::Storage;
 use galen_types::{ContentRef, ErrorKind, KeyBundleId, LedgerId, RecordKey};
 use tokio::sync::Mutex;
 
-use crate::{Error, grantee::Grantee, organization::Organization, patient::Patient};
+use crate::{
+    Error, attachment::ReaderKey, grantee::Grantee, organization::Organization, patient::Patient,
+};
 
 /// Longest record that is opened in memory, in bytes of sealed content.
 pub const MAX_RECORD_LEN: u64 = 256 << 20;
@@ -375,12 +378,34 @@ impl Galen {
         version: &Version,
         key: OpenKey<'_>,
     ) -> Result<(ContentRef, Opened), Error> {
+        self.open_newest(record, version, |_, _| Ok(key)).await
+    }
+
+    /// As [`Galen::open_version`], with keys of which each opens some contents.
+    pub(crate) async fn open_with(
+        &self,
+        record: &RecordKey,
+        version: &Version,
+        key: &ReaderKey,
+    ) -> Result<(ContentRef, Opened), Error> {
+        self.open_newest(record, version, |content, header| key.open_key(content, header)).await
+    }
+
+    async fn open_newest<'k>(
+        &self,
+        record: &RecordKey,
+        version: &Version,
+        key: impl Fn(&ContentRef, &Header) -> Result<OpenKey<'k>, OpenError>,
+    ) -> Result<(ContentRef, Opened), Error> {
         let context = self.context(record, &version.leaf);
         let mut failed = None;
         for ContentEntry { content, .. } in version.contents.iter().rev() {
             match self.storage.get(content, MAX_RECORD_LEN).await {
                 Ok(sealed) => {
-                    if let Ok(opened) = galen_crypto::open(&sealed, context, key) {
+                    let key = Header::parse(&sealed).and_then(|header| key(content, &header));
+                    if let Ok(opened) =
+                        key.and_then(|key| galen_crypto::open(&sealed, context, key))
+                    {
                         return Ok((*content, opened));
                     }
                 }

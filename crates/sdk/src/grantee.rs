@@ -1,53 +1,23 @@
 //! What a grantee does: it takes a grant, logs on chain, and only then opens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, sync::Arc};
 
 use alloy_primitives::{Address, B256};
-use galen_chain::{ChainError, Sent, typed};
-use galen_crypto::{GrantEnvelope, GrantText, GrantedKey, OpenKey, Opened, SegmentKey};
+use galen_chain::{Account, ChainError, Sent, typed};
+use galen_crypto::{GrantEnvelope, IdentityKey, Opened};
 use galen_index::{AccessEntry, Version};
-use galen_types::{Consent, ContentRef, Purpose, RecordId, RecordKey, Segment};
+use galen_types::{Consent, ContentRef, Purpose, RecordId, RecordKey};
 
-use crate::{ConsentStatus, DocumentSignature, Error, Galen, Identity, patient::u48};
+use crate::{
+    ConsentStatus, DocumentSignature, Error, Galen, Grant, Identity,
+    attachment::ReaderKey,
+    grant::HeldKey,
+    patient::u48,
+    proxies::{Asking, Unlocked},
+};
 
 /// Most records that one access transaction names.
 pub const MAX_READS: usize = 64;
-
-/// What a patient granted: the consent and the keys to read under it.
-#[derive(Clone, Debug)]
-pub struct Grant {
-    patient: Address,
-    consent: Consent,
-    keys: BTreeMap<Segment, SegmentKey>,
-    categories: BTreeMap<Segment, u8>,
-}
-
-impl Grant {
-    /// The patient.
-    pub const fn patient(&self) -> Address {
-        self.patient
-    }
-
-    /// Indexes of the categories that it opens, ascending by segment.
-    pub fn categories(&self) -> impl Iterator<Item = u8> {
-        self.categories.values().copied()
-    }
-
-    /// The terms.
-    pub const fn consent(&self) -> &Consent {
-        &self.consent
-    }
-
-    pub(crate) fn key(&self, segment: Segment) -> Result<&SegmentKey, Error> {
-        let key = self.keys.get(&segment);
-        key.ok_or(Error::Envelope("it lacks the key of a granted segment"))
-    }
-
-    /// Index of the category that a granted segment stands for.
-    pub fn category(&self, segment: Segment) -> Option<u8> {
-        self.categories.get(&segment).copied()
-    }
-}
 
 /// A record that was read, after its access was logged.
 #[derive(Clone, Debug)]
@@ -65,11 +35,18 @@ pub struct ReadRecord {
 pub struct Grantee {
     galen: Galen,
     identity: Identity,
+    asking: Arc<Asking>,
 }
 
 impl Grantee {
-    pub(crate) const fn new(galen: Galen, identity: Identity) -> Self {
-        Self { galen, identity }
+    pub(crate) fn new(galen: Galen, identity: Identity) -> Self {
+        Self { galen, identity, asking: Arc::default() }
+    }
+
+    /// Says how proxies are asked.
+    #[must_use]
+    pub fn asking_proxies(self, asking: Asking) -> Self {
+        Self { asking: Arc::new(asking), ..self }
     }
 
     /// Its id.
@@ -79,6 +56,18 @@ impl Grantee {
 
     pub(crate) const fn galen(&self) -> &Galen {
         &self.galen
+    }
+
+    pub(crate) fn asking(&self) -> &Asking {
+        &self.asking
+    }
+
+    pub(crate) const fn account(&self) -> &Account {
+        &self.identity.account
+    }
+
+    pub(crate) fn identity_key(&self) -> IdentityKey {
+        self.identity.keys.identity()
     }
 
     /// A record and the version of it that stands.
@@ -115,20 +104,34 @@ impl Grantee {
         if terms.grantee != self.id() {
             return Err(Error::Envelope("it is for another grantee"));
         }
-        let message = typed::Envelope {
-            patient: terms.patient,
-            grantee: terms.grantee,
-            consent: terms.consent.0,
-            recipientKey: envelope.recipient_key(),
-            ciphertext: envelope.ciphertext_hash(),
-            deadline: u48(envelope.deadline),
-        };
-        let digest = typed::digest(&message, terms.ledger);
+        let digest = signed_digest(&envelope)?;
         let (deadline, signature) = (envelope.deadline, &envelope.signature);
         self.galen
             .require_envelope(terms.ledger, terms.patient, digest, deadline, signature)
             .await?;
-        self.accept_again(sealed)
+        let grant = self.accept_again(sealed)?;
+        self.require_keys(&grant).await?;
+        Ok(grant)
+    }
+
+    /// Keys that do not fit what the patient published open nothing: better known now than when it matters.
+    async fn require_keys(&self, grant: &Grant) -> Result<(), Error> {
+        let bundle = self.galen.bundle_of(grant.patient()).await?;
+        let fits = |segment, key: &HeldKey| {
+            let Some(public) = bundle.segments.get(&segment) else { return false };
+            match key {
+                HeldKey::Whole(key) => key.public() == *public,
+                HeldKey::Shared { half, keys } => half.completes(keys, public),
+                HeldKey::Offered { .. } => true,
+            }
+        };
+        let current = grant.all().filter(|(_, epoch, _)| *epoch == bundle.epoch);
+        for (segment, _, key) in current {
+            if !fits(segment, key) {
+                return Err(Error::Envelope("its keys are not those that the patient published"));
+            }
+        }
+        Ok(())
     }
 
     /// As [`Grantee::accept`], for an envelope that lies in the content store, see [`Galen::deliver`].
@@ -154,19 +157,11 @@ impl Grantee {
         if terms.grantee != self.id() || terms.ledger != self.galen.id() {
             return Err(Error::Envelope("it is for another grantee or ledger"));
         }
-        let GrantText { consent, segments, .. } = envelope.open(&self.identity.keys.identity())?;
-        if consent.id() != terms.consent || consent.grantee != self.id() {
+        let text = envelope.open(&self.identity.keys.identity())?;
+        if text.consent.id() != terms.consent || text.consent.grantee != self.id() {
             return Err(Error::Envelope("its terms are not those of its consent"));
         }
-        let (mut keys, mut categories) = (BTreeMap::new(), BTreeMap::new());
-        for granted in segments {
-            let GrantedKey::Whole(key) = granted.key else {
-                return Err(Error::Envelope("its keys are shared by proxies"));
-            };
-            categories.insert(key.segment(), granted.category);
-            keys.insert(key.segment(), key);
-        }
-        Ok(Grant { patient: terms.patient, consent, keys, categories })
+        Ok(Grant::of_text(terms.patient, text))
     }
 
     /// Whether a grant can be used now: at the time of the newest block, under the newest root.
@@ -175,10 +170,10 @@ impl Grantee {
     ///
     /// [`Error::Chain`].
     pub async fn status(&self, grant: &Grant) -> Result<ConsentStatus, Error> {
-        let (id, consent) = (grant.consent.id(), &grant.consent);
+        let (id, consent) = (grant.consent().id(), grant.consent());
         let time = self.galen.ledger.now().await?;
         let live =
-            self.galen.with_chart(grant.patient, |it| it.consents().tree.contains(id)).await?;
+            self.galen.with_chart(grant.patient(), |it| it.consents().tree.contains(id)).await?;
         Ok(if live { ConsentStatus::of(consent, time) } else { ConsentStatus::Revoked })
     }
 
@@ -188,7 +183,7 @@ impl Grantee {
     ///
     /// [`Error::Chain`].
     pub async fn readable(&self, grant: &Grant) -> Result<Vec<RecordId>, Error> {
-        let keys = self.covered(grant.patient, &grant.consent).await?;
+        let keys = self.covered(grant.patient(), grant.consent()).await?;
         Ok(keys.iter().map(RecordKey::id).collect())
     }
 
@@ -226,13 +221,14 @@ impl Grantee {
     }
 
     /// Reads records: first every read is logged on chain, where the contract checks grantee,
-    /// segment, purpose and time, then the content is opened.
+    /// segment, purpose and time, then the content is opened; with the help of proxies, if the grant is through them.
     ///
     /// All or none are logged. The contract decides what is refused; nothing is opened then.
     ///
     /// # Errors
     ///
     /// - [`Error::Chain`] with the contract's reason: revoked, another segment, purpose or time.
+    /// - [`Error::TooFewProxies`]: the reads are logged, and [`Grantee::open_logged`] asks again.
     /// - [`Error::NoRecord`], [`Error::DoesNotOpen`].
     pub async fn read(
         &self,
@@ -240,6 +236,31 @@ impl Grantee {
         purpose: Purpose,
         records: &[RecordId],
     ) -> Result<(Vec<ReadRecord>, Sent), Error> {
+        let keys = self.keys_of_reads(grant, records).await?;
+        let sent = self.log(grant.patient(), grant.consent(), purpose, &keys).await?;
+        Ok((self.open_keys(grant, &keys).await?, sent))
+    }
+
+    /// Opens records whose reads are logged: the second half of [`Grantee::read`], for when proxies or stores did not
+    /// answer. Proxies answer within their window after the access, one hour unless they say otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Grantee::read`].
+    pub async fn open_logged(
+        &self,
+        grant: &Grant,
+        records: &[RecordId],
+    ) -> Result<Vec<ReadRecord>, Error> {
+        let keys = self.keys_of_reads(grant, records).await?;
+        self.open_keys(grant, &keys).await
+    }
+
+    async fn keys_of_reads(
+        &self,
+        grant: &Grant,
+        records: &[RecordId],
+    ) -> Result<Vec<RecordKey>, Error> {
         if records.is_empty() || records.len() > MAX_READS {
             return Err(Error::Invalid("one call reads 1 to 64 records"));
         }
@@ -249,33 +270,61 @@ impl Grantee {
         }
         let mut keys = Vec::new();
         for id in records {
-            keys.push(self.current(grant.patient, *id).await?.0);
+            keys.push(self.current(grant.patient(), *id).await?.0);
         }
-        let sent = self.log(grant.patient, &grant.consent, purpose, &keys).await?;
-        let mut read = Vec::new();
-        for key in keys {
-            read.push(self.open_logged(grant, &key).await?);
-        }
-        Ok((read, sent))
+        Ok(keys)
     }
 
-    /// Opens a record whose read is logged. Where its content lies is asked only now, and once more if nothing
-    /// opens: a custodian may be resealing it.
-    async fn open_logged(&self, grant: &Grant, record: &RecordKey) -> Result<ReadRecord, Error> {
-        let key = OpenKey::Segment(grant.key(record.segment)?);
-        let (_, version) = self.current(grant.patient(), record.id()).await?;
-        let opened = match self.galen.open_version(record, &version, key).await {
-            Ok((_, opened)) => opened,
+    async fn open_keys(
+        &self,
+        grant: &Grant,
+        records: &[RecordKey],
+    ) -> Result<Vec<ReadRecord>, Error> {
+        let mut read = Vec::new();
+        for unlocked in self.unlocked(grant, records).await? {
+            let record = unlocked.record;
+            let opened = self.open_unlocked(unlocked).await?;
+            let signature = self.galen.signature_of(&opened).await?;
+            read.push(ReadRecord { record, opened, signature });
+        }
+        Ok(read)
+    }
+
+    /// What opens records whose reads are logged. Where their content lies is asked only now.
+    pub(crate) async fn unlocked(
+        &self,
+        grant: &Grant,
+        records: &[RecordKey],
+    ) -> Result<Vec<Unlocked>, Error> {
+        if grant.is_shared() {
+            return self.unlock(grant, records).await;
+        }
+        let mut unlocked = Vec::new();
+        for record in records {
+            let (_, version) = self.current(grant.patient(), record.id()).await?;
+            let whole = grant.whole(record.segment);
+            if whole.is_empty() {
+                return Err(Error::Envelope("it lacks the key of a granted segment"));
+            }
+            let key = ReaderKey::Epochs(Arc::new(whole));
+            unlocked.push(Unlocked { record: *record, version, key });
+        }
+        Ok(unlocked)
+    }
+
+    /// Opens a record, and tries once more if nothing opens: a custodian may be resealing it.
+    async fn open_unlocked(&self, unlocked: Unlocked) -> Result<Opened, Error> {
+        let Unlocked { record, version, key } = unlocked;
+        match self.galen.open_with(&record, &version, &key).await {
+            Ok((_, opened)) => Ok(opened),
             Err(error) => {
-                let (_, newer) = self.current(grant.patient(), record.id()).await?;
+                let (_, newer) = self.current(record.patient, record.id()).await?;
                 if newer == version {
                     return Err(error);
                 }
-                self.galen.open_version(record, &newer, key).await?.1
+                Ok(self.galen.open_with(&record, &newer, &key).await?.1)
             }
-        };
-        let signature = self.galen.signature_of(&opened).await?;
-        Ok(ReadRecord { record: *record, opened, signature })
+        }
     }
 
     /// Logs reads on chain without opening anything: the first half of [`Grantee::read`], and all that
@@ -340,4 +389,31 @@ impl Grantee {
         let account = &self.identity.account;
         Ok(ledger.log_access(account, consent, purpose, proof, records, deadline).await?)
     }
+}
+
+/// What the patient signed of an envelope: itself, or with others that were sent at the same time.
+fn signed_digest(envelope: &GrantEnvelope) -> Result<B256, Error> {
+    let terms = envelope.terms();
+    let deadline = u48(envelope.deadline);
+    if envelope.siblings.is_empty() {
+        let message = typed::Envelope {
+            patient: terms.patient,
+            grantee: terms.grantee,
+            consent: terms.consent.0,
+            recipientKey: envelope.recipient_key(),
+            ciphertext: envelope.ciphertext_hash(),
+            deadline,
+        };
+        return Ok(typed::digest(&message, terms.ledger));
+    }
+    if !envelope.siblings.contains(&envelope.leaf()) {
+        return Err(Error::Envelope("it is not among those that were signed"));
+    }
+    let message = typed::Sharing {
+        patient: terms.patient,
+        epoch: terms.epoch,
+        envelopes: envelope.siblings.clone(),
+        deadline,
+    };
+    Ok(typed::digest(&message, terms.ledger))
 }

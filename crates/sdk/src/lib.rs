@@ -110,6 +110,7 @@ mod epochs;
 mod erase;
 mod error;
 mod galen;
+mod grant;
 mod grantee;
 pub mod health_card;
 pub mod health_link;
@@ -140,7 +141,8 @@ pub use custodian::{ACCESS_WINDOW, Custody, CustodyEntry, CustodyPolicy, Custody
 pub use erase::{Erased, ErasedContent, ErasedState, Erasure};
 pub use error::Error;
 pub use galen::{ENVELOPE_LIFETIME, Galen, Identity, MAX_RECORD_LEN};
-pub use grantee::{Grant, Grantee, MAX_READS, ReadRecord};
+pub use grant::Grant;
+pub use grantee::{Grantee, MAX_READS, ReadRecord};
 pub use import::{
     AttachedFile, Import, ImportBody, ImportInput, ImportProgress, ImportReport, MAX_REJECTS,
     Reject,

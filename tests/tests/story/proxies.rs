@@ -1,13 +1,71 @@
 //! Sharing while the patient is away: epochs of keys, proxies, and what they cannot spoil.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "stand_in.rs"]
+mod stand_in;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use alloy_primitives::Address;
 use galen_chain::CosignPolicy;
 use galen_fhir::Category;
-use galen_sdk::{Error, Identity, NewRecord};
-use galen_types::ErrorKind;
+use galen_sdk::{
+    Error, GrantRequest, Granted, Grantee, Identity, NewRecord,
+    proxies::{Asking, ProxyClient, ProxyError, ProxySet, ShareDelivery},
+};
+use galen_types::{ErrorKind, Purpose, PurposeSet};
 
-use crate::{Network, account, document, kind, seed};
+use crate::{DAY, Network, account, document, fhir, kind, seed};
+use stand_in::{Mood, StandIn};
+
+const TREATMENT: Purpose = Purpose::Treatment;
+
+fn client() -> ProxyClient {
+    ProxyClient::new(Duration::from_secs(3)).unwrap()
+}
+
+/// Three proxies, of which two are needed.
+async fn three(network: &Network) -> (Vec<StandIn>, ProxySet) {
+    let mut proxies = Vec::new();
+    for n in 21..=23 {
+        proxies.push(StandIn::start(&network.galen, n).await);
+    }
+    let set = ProxySet::majority(proxies.iter().map(|it| it.place.clone()).collect());
+    assert_eq!(set.threshold, 2);
+    (proxies, set)
+}
+
+fn request(grantee: Address, categories: &[Category]) -> GrantRequest {
+    GrantRequest {
+        grantee,
+        categories: categories.iter().map(|it| it.index()).collect(),
+        purposes: PurposeSet::from_iter([TREATMENT]),
+        not_before: None,
+        lifetime: 7 * DAY,
+    }
+}
+
+async fn deliver(shares: &[ShareDelivery]) {
+    for share in shares {
+        client().deliver(share).await.unwrap();
+    }
+}
+
+/// A grant of these categories to the physician, delivered to everybody.
+async fn granted(network: &Network, set: &ProxySet, categories: &[Category]) -> Granted {
+    let request = request(network.physician.id(), categories);
+    let granted = network.patient.grant_through(&request, set).await.unwrap();
+    deliver(&granted.shares).await;
+    granted
+}
+
+/// The physician, who waits so long and no longer.
+fn asking(network: &Network, patience: u64) -> Grantee {
+    let asking = Asking::default().by(client()).for_at_most(Duration::from_secs(patience));
+    network.physician.clone().asking_proxies(asking)
+}
 
 #[tokio::test]
 async fn a_new_epoch_reaches_authors_and_old_content_moves() {
@@ -50,4 +108,58 @@ async fn a_new_epoch_reaches_authors_and_old_content_moves() {
     let records: [NewRecord; 1] = [document(Category::Vitals)];
     let refused = author.propose(&network.contact, records, &policy).await.unwrap_err();
     assert!(matches!(refused, Error::Envelope(fault) if fault.contains("changed")));
+}
+
+#[tokio::test]
+async fn two_of_three_proxies_open_a_record_whatever_the_third_does() {
+    let network = Network::new().await;
+    let (proxies, set) = three(&network).await;
+    let categories = [Category::Vitals, Category::Problems];
+    let records = network.accepted(&categories).await;
+    let granted = granted(&network, &set, &categories).await;
+    let physician = asking(&network, 20);
+    let grant = physician.accept(&granted.envelope).await.unwrap();
+    assert_eq!((grant.threshold(), grant.is_shared()), (Some((2, 3)), true));
+
+    let read = async || {
+        let begun = Instant::now();
+        let (read, _) = physician.read(&grant, TREATMENT, &records).await.unwrap();
+        for (read, category) in read.iter().zip(categories) {
+            assert_eq!(fhir(&read.opened), document(category).payload.expose());
+        }
+        assert_eq!(read.len(), 2);
+        begun.elapsed()
+    };
+    read().await;
+    for mood in [Mood::Lying, Mood::Swapping, Mood::Slow, Mood::NotFinal(1_000)] {
+        proxies[1].is(mood);
+        let took = read().await;
+        assert!(took < Duration::from_secs(3), "{mood:?} took {took:?}");
+    }
+    proxies[1].stop();
+    read().await;
+
+    // With one of them the reads are logged and nothing opens; it says who said what.
+    proxies[2].is(Mood::Lying);
+    let error = asking(&network, 1).read(&grant, TREATMENT, &records).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let Error::TooFewProxies { needed: 2, answered: 1, said } = error else { panic!("{error}") };
+    let of = |n: usize| &said.iter().find(|(place, _)| *place == set.places[n]).unwrap().1;
+    assert!(matches!(of(1), ProxyError::Silent), "{said:?}");
+    assert!(matches!(of(2), ProxyError::Wrong(_)), "{said:?}");
+
+    // What is logged can be opened later, without another log.
+    proxies[2].is(Mood::NotFinal(2));
+    let before = network.patient.audit().await.unwrap().accesses;
+    assert_eq!(physician.open_logged(&grant, &records).await.unwrap().len(), 2);
+    assert_eq!(network.patient.audit().await.unwrap().accesses, before);
+
+    // After the revocation the contract refuses, and so do proxies whom a cheat asks at once.
+    network.patient.revoke(granted.consent.id()).await.unwrap();
+    let refused = physician.read(&grant, TREATMENT, &records).await;
+    assert_eq!(kind(refused), ErrorKind::Denied);
+    let refused = asking(&network, 1).open_logged(&grant, &records).await.unwrap_err();
+    let Error::TooFewProxies { answered: 0, said, .. } = refused else { panic!("{refused}") };
+    let revoked = |error: &ProxyError| matches!(error, ProxyError::Refused { cause, .. } if cause == "revoked");
+    assert_eq!(said.iter().filter(|(_, error)| revoked(error)).count(), 2, "{said:?}");
 }

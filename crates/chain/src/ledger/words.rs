@@ -25,7 +25,7 @@ fn hash_leaves(leaves: &[typed::Leaf]) -> B256 {
 }
 
 /// A record as an access names it: bits 0..64 number, 64..72 segment, 96..256 author.
-pub(super) fn record_word(record: &RecordKey) -> U256 {
+pub fn record_word(record: &RecordKey) -> U256 {
     U256::from(record.number)
         | U256::from(record.segment.0) << 64
         | U256::from_be_slice(record.author.as_slice()) << 96
