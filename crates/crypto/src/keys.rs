@@ -19,6 +19,7 @@
 //! modulo i + 1 to j, and swap places i and j. Category c lies in the segment at place c.
 
 mod identity;
+mod kem;
 mod map;
 mod segment;
 
@@ -29,6 +30,7 @@ use galen_types::{Salt, Segment};
 use zeroize::Zeroizing;
 
 pub use identity::{IDENTITY_PUBLIC_LEN, IdentityKey, IdentityPublic};
+pub(crate) use kem::KemSecret;
 pub use map::SegmentMap;
 pub(crate) use segment::point_from_bytes;
 pub use segment::{SEGMENT_SECRET_LEN, SegmentKey, SegmentPublic};

@@ -26,6 +26,13 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash.finish()
 }
 
+/// SHA3-256 of the parts, joined.
+pub(crate) fn sha3_256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = digest::Context::new(&digest::SHA3_256);
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finish().as_ref().try_into().expect("SHA3-256 has 32 bytes")
+}
+
 /// SHA-256 of a stream.
 pub(crate) struct Sha256Stream(digest::Context);
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use galen_types::Segment;
 use minicbor::Decoder;
-use x_wing::{Decapsulate, DecapsulationKey, Encapsulate};
+use x_wing::Encapsulate;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     content::SealContext,
     header::{Capsule, DataKey},
     hpke_box::{ENC_LEN, HpkeBox},
+    keys::KemSecret,
     primitives::{
         DrawnRandomness, ENCAPSULATION_RANDOMNESS, SEALED_KEY_LEN, hkdf, open_key, seal_key, sha256,
     },
@@ -186,10 +187,10 @@ impl SegmentWrap {
         context: &SealContext,
         (segment, epoch): (Segment, u32),
         shared_point: &[u8; 32],
-        kem: &DecapsulationKey,
+        kem: &KemSecret,
         key_commitment: &[u8; 32],
     ) -> Result<DataKey, OpenError> {
-        let shared = Zeroizing::new(kem.decapsulate(&self.kem.into()).into());
+        let shared = kem.decapsulate(&self.kem);
         let encoded = self.capsule.point();
         let kek = kek(context, segment, epoch, encoded, &self.kem, shared_point, &shared);
         open_key(&kek, key_commitment, &self.ciphertext).map(DataKey)

@@ -6,10 +6,13 @@ use curve25519_dalek::{
     RistrettoPoint, Scalar, ristretto::CompressedRistretto, traits::IsIdentity,
 };
 use galen_types::Segment;
-use x_wing::{DecapsulationKey, Decapsulator, EncapsulationKey, KeyExport};
+use x_wing::{EncapsulationKey, KeyExport};
 use zeroize::Zeroizing;
 
-use crate::{Error, keys::IDENTITY_PUBLIC_LEN};
+use crate::{
+    Error,
+    keys::{IDENTITY_PUBLIC_LEN, KemSecret},
+};
 
 /// Length of [`SegmentKey::expose`], in bytes: scalar (32, little endian) ‖ X-Wing seed (32).
 pub const SEGMENT_SECRET_LEN: usize = 64;
@@ -27,13 +30,13 @@ pub struct SegmentKey {
     segment: Segment,
     epoch: u32,
     scalar: Zeroizing<Scalar>,
-    kem: DecapsulationKey,
+    kem: KemSecret,
 }
 
 impl SegmentKey {
     pub(super) fn derived(segment: Segment, epoch: u32, scalar: &[u8; 64], kem: &[u8; 32]) -> Self {
         let scalar = Zeroizing::new(Scalar::from_bytes_mod_order_wide(scalar));
-        Self { segment, epoch, scalar, kem: DecapsulationKey::from(*kem) }
+        Self { segment, epoch, scalar, kem: KemSecret::from(kem) }
     }
 
     /// Reads the bytes that [`SegmentKey::expose`] gives.
@@ -52,7 +55,7 @@ impl SegmentKey {
             .filter(|scalar| *scalar != Scalar::ZERO)
             .ok_or(Error::Malformed { what: "segment key" })?;
         let scalar = Zeroizing::new(scalar);
-        Ok(Self { segment, epoch, scalar, kem: DecapsulationKey::from(*kem) })
+        Ok(Self { segment, epoch, scalar, kem: KemSecret::from(kem) })
     }
 
     /// The bytes, for an envelope: scalar ‖ X-Wing seed.
@@ -82,7 +85,7 @@ impl SegmentKey {
         &self.scalar
     }
 
-    pub(crate) const fn kem(&self) -> &DecapsulationKey {
+    pub(crate) const fn kem(&self) -> &KemSecret {
         &self.kem
     }
 }

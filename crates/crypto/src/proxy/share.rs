@@ -8,13 +8,13 @@ use curve25519_dalek::{
 };
 use galen_types::Segment;
 use subtle::ConstantTimeEq;
-use x_wing::{DecapsulationKey, Decapsulator, KeyExport};
+use x_wing::KeyExport;
 use zeroize::Zeroizing;
 
 use super::{PieceDigests, SecretPiece, split_secret};
 use crate::{
     Error, SegmentKey, SegmentPublic,
-    keys::{SEGMENT_SECRET_LEN, point_from_bytes},
+    keys::{KemSecret, SEGMENT_SECRET_LEN, point_from_bytes},
     primitives::random_scalar,
 };
 
@@ -110,7 +110,7 @@ pub struct ReaderHalf {
     segment: Segment,
     epoch: u32,
     scalar: Zeroizing<Scalar>,
-    kem: DecapsulationKey,
+    kem: KemSecret,
 }
 
 impl ReaderHalf {
@@ -128,13 +128,13 @@ impl ReaderHalf {
         let kem: &[u8; 32] = kem.try_into().expect("half of 64 bytes");
         let scalar = Option::<Scalar>::from(Scalar::from_canonical_bytes(*scalar))
             .ok_or(Error::Malformed { what: "reader's half of a segment key" })?;
-        Ok(Self { segment, epoch, scalar: Zeroizing::new(scalar), kem: (*kem).into() })
+        Ok(Self { segment, epoch, scalar: Zeroizing::new(scalar), kem: kem.into() })
     }
 
     /// What a reader uses for a segment that is open to all: zero, and the X-Wing seed that the pieces of
     /// enough proxies gave (see [`SegmentKey::split_kem`]).
     pub fn of_network(segment: Segment, epoch: u32, seed: &[u8; 32]) -> Self {
-        Self { segment, epoch, scalar: Zeroizing::new(Scalar::ZERO), kem: (*seed).into() }
+        Self { segment, epoch, scalar: Zeroizing::new(Scalar::ZERO), kem: seed.into() }
     }
 
     /// The bytes, for an envelope: scalar (32, little endian) ‖ X-Wing seed (32).
@@ -167,7 +167,7 @@ impl ReaderHalf {
         &self.scalar
     }
 
-    pub(crate) const fn kem(&self) -> &DecapsulationKey {
+    pub(crate) const fn kem(&self) -> &KemSecret {
         &self.kem
     }
 }

@@ -10,7 +10,7 @@ use x_wing::{Decapsulate, DecapsulationKey, Decapsulator, Encapsulate, KeyExport
 use crate::{
     IdentityKey,
     hpke_box::HpkeBox,
-    keys::point_from_bytes,
+    keys::{KemSecret, point_from_bytes},
     primitives::{DrawnRandomness, Gcm},
 };
 
@@ -35,6 +35,16 @@ fn x_wing_keeps_the_vectors_of_its_draft() {
         assert_eq!(ciphertext[..], bytes(&vector["ct"])[..]);
         assert_eq!(shared[..], bytes(&vector["ss"])[..]);
         assert_eq!(key.decapsulate(&ciphertext)[..], shared[..]);
+        let secret = KemSecret::from(&array::<32>(&vector["sk"]));
+        assert_eq!(secret.encapsulation_key().to_bytes()[..], bytes(&vector["pk"])[..]);
+        assert_eq!(secret.decapsulate(&array(&vector["ct"]))[..], shared[..]);
+        // What was made for nobody gives a secret too, and the same one as the other implementation.
+        let mut other: [u8; 1120] = array(&vector["ct"]);
+        for at in [3, 1100] {
+            other[at] ^= 1;
+            assert_eq!(secret.decapsulate(&other)[..], key.decapsulate(&other.into())[..]);
+            assert_ne!(secret.decapsulate(&other)[..], shared[..]);
+        }
     }
 }
 
