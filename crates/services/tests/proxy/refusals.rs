@@ -270,8 +270,10 @@ async fn troubles(reached: &mut Reached) {
     assert_eq!((status, why.contains("cannot be relied on")), (503, true), "{why}");
 
     let it = Read::with(|config| config.limits.asks_per_id = 3).await;
-    assert_eq!(it.asked().await.0, 200, "the patient's first request counted for the patient");
-    (it.asked().await, it.asked().await);
+    for _ in 0..3 {
+        // The patient's envelope counted for the patient.
+        assert_eq!(it.asked().await.0, 200);
+    }
     reached.check("the fourth request of an hour", it.asked().await, "limit");
     let it = Read::with(|config| config.limits.calls_per_caller = 2).await;
     assert_eq!(it.asked().await.0, 200, "the second");

@@ -102,13 +102,12 @@ pub(crate) struct Node {
 
 impl Stage {
     pub(crate) async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap(), DevChain::in_memory(chain_config(now()))).await
+    }
+
+    pub(crate) async fn on(directory: TempDir, chain: DevChain) -> Self {
         let storage = Storage::local(directory.path().join("content")).await.unwrap();
         let relayer = account(RELAYER);
-        let accounts = vec![(relayer.controller(), U256::from(10).pow(U256::from(20)))];
-        let config =
-            Config { accounts, clock: Clock::Manual, genesis_time: now(), ..Config::default() };
-        let chain = DevChain::in_memory(config);
         let mut founders = [AUTHOR, HOSPITAL, THIRD].map(|n| account(n).id());
         founders.sort_unstable();
         let made = deploy(chain.provider(), &relayer, &founders, B256::ZERO).await.unwrap();
@@ -141,17 +140,7 @@ impl Stage {
 
     /// A configuration of proxy `n` whose store is in this directory.
     pub(crate) fn config(&self, n: u8, directory: &Path) -> ProxyConfig {
-        let finality = Finality::Depth(DEPTH);
-        let history = HistoryOptions { finality, ..HistoryOptions::default() };
-        ProxyConfig {
-            galen: Galen::with_history(self.ledger.clone(), self.storage.clone(), history),
-            identity: identity(PROXY + n),
-            directory: directory.to_owned(),
-            policy: Policy { max_head_age: None, ..Policy::default() },
-            limits: ProxyLimits::default(),
-            nodes: (1, 1),
-            trust_forwarded_for: false,
-        }
+        proxy_config(self.ledger.clone(), self.storage.clone(), n, directory)
     }
 
     /// Proxy `n` with its store below the stage's directory.
@@ -385,6 +374,32 @@ impl Stage {
         let payer = self.ledger.payer().unwrap();
         let submitted = payer.submit(request).await.unwrap();
         payer.land(&submitted).await.unwrap();
+    }
+}
+
+/// A chain whose clock stands unless it is moved.
+pub(crate) fn chain_config(genesis_time: u64) -> Config {
+    let accounts = vec![(account(RELAYER).controller(), U256::from(10).pow(U256::from(20)))];
+    Config { accounts, clock: Clock::Manual, genesis_time, ..Config::default() }
+}
+
+/// Proxy `n` of a ledger, with its store in this directory.
+pub(crate) fn proxy_config(
+    ledger: Ledger,
+    storage: Storage,
+    n: u8,
+    directory: &Path,
+) -> ProxyConfig {
+    let finality = Finality::Depth(DEPTH);
+    let history = HistoryOptions { finality, ..HistoryOptions::default() };
+    ProxyConfig {
+        galen: Galen::with_history(ledger, storage, history),
+        identity: identity(PROXY + n),
+        directory: directory.to_owned(),
+        policy: Policy { max_head_age: None, ..Policy::default() },
+        limits: ProxyLimits::default(),
+        nodes: (1, 1),
+        trust_forwarded_for: false,
     }
 }
 
