@@ -20,7 +20,10 @@ use galen_types::{Consent, ConsentRoot, ConsentTree, DelegateTerms, ErrorKind, L
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{contract::HealthLedger::GuardianSet, ledger::CosignPolicy, safe, typed};
+use crate::{
+    ledger::{CosignPolicy, GuardianSet},
+    safe, typed,
+};
 
 /// A transaction on its way to a [`Signer`].
 pub type TransactionToSign = dyn SignableTransaction<Signature> + Send;

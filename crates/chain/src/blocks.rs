@@ -18,6 +18,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use self::source::{Source, Verified};
+pub(crate) use self::{hash::block_hash, source::receipts_root};
 use crate::{
     ChainError, Finality,
     event::{LedgerEvent, Position, Stamped},

@@ -66,6 +66,16 @@ pub enum ChainError {
         /// What does not hold.
         what: &'static str,
     },
+    /// Not enough nodes say the same: one of them lies, lags or is silent.
+    #[error("only {agreed} of {asked} nodes agree on {method}")]
+    Disagreement {
+        /// The question.
+        method: String,
+        /// How many were asked.
+        asked: usize,
+        /// How many gave the answer that most of them gave.
+        agreed: usize,
+    },
     /// The node follows another chain.
     #[error("{node} follows chain {found}, not {expected}")]
     OtherChain {
@@ -235,6 +245,7 @@ impl ChainError {
             | Self::HttpStatus { .. }
             | Self::TooLarge { .. }
             | Self::Malformed { .. }
+            | Self::Disagreement { .. }
             | Self::FeeCeiling { .. }
             | Self::Queue { .. }
             | Self::QueueBusy { .. }

@@ -1,5 +1,7 @@
 //! HTTP to nodes that stall, forget, limit or talk nonsense: every answer in bounded time and space.
 
+mod agreeing;
+
 use std::{
     fmt,
     net::IpAddr,
@@ -24,6 +26,7 @@ use alloy_primitives::U64;
 use reqwest::{Client, Response, StatusCode, Url, header, redirect};
 use tower::Service;
 
+pub use self::agreeing::{Agreeing, NodeStatus, NodesStatus, agreeing, connect_agreeing};
 use crate::{ChainError, error::shown};
 
 /// The first pause before a read is repeated; each further one is twice as long.
@@ -221,7 +224,7 @@ impl Inner {
             if attempt == retries || !may_repeat(&error) {
                 return Err(error);
             }
-            tokio::time::sleep(pause(attempt, &error)).await;
+            tokio::time::sleep(pause(attempt, Some(&error))).await;
             attempt += 1;
         }
     }
@@ -363,11 +366,11 @@ fn retry_after(response: &Response) -> Option<Duration> {
 }
 
 /// Twice as long each time, of which a random half: clients that failed together do not return together.
-fn pause(attempt: u32, error: &ChainError) -> Duration {
+fn pause(attempt: u32, error: Option<&ChainError>) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << attempt.min(10));
     let jittered = doubled.mul_f64(0.5 + rand_fraction() / 2.0);
     let wished = match error {
-        ChainError::RateLimited { retry_after: Some(wished), .. } => *wished,
+        Some(ChainError::RateLimited { retry_after: Some(wished), .. }) => *wished,
         _ => Duration::ZERO,
     };
     jittered.max(wished).min(LONGEST_PAUSE)

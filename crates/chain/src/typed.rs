@@ -4,10 +4,8 @@
 #![allow(missing_docs, reason = "the fields are documented in docs/protocol.md")]
 
 use alloy::sol_types::{Eip712Domain, SolStruct, SolValue as _, eip712_domain};
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, B256, keccak256};
 use galen_types::{LedgerId, ProposalId};
-
-use crate::contract::HealthLedger::GuardianSet;
 
 alloy::sol! {
     #![sol(all_derives, extra_derives(serde::Serialize, serde::Deserialize))]
@@ -298,13 +296,6 @@ alloy::sol! {
 /// consent, or the commitment to the guardians.
 pub fn envelope_leaf(scope: B256, holder: Address, recipient_key: B256, ciphertext: B256) -> B256 {
     keccak256((scope, holder, recipient_key, ciphertext).abi_encode())
-}
-
-/// What the ledger keeps of a set of guardians, and `Pieces.guardians` and `GuardianChange.commitment` name it by:
-/// `keccak256(abi.encode(guardians, threshold, finalThreshold, salt))`.
-pub fn guardian_commitment(set: &GuardianSet) -> B256 {
-    let (threshold, last) = (U256::from(set.threshold), U256::from(set.finalThreshold));
-    keccak256((set.guardians.clone(), threshold, last, set.salt).abi_encode_params())
 }
 
 /// Domain of everything that the ledger checks, and of what is only exchanged between people.

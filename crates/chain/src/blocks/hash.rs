@@ -18,7 +18,7 @@ const HASHED_ITEMS: usize = 3;
 /// else, so nobody who is not believed gains by it. The first block has no seals and is hashed as it is.
 ///
 /// Source: Besu, `BftBlockHashing` and `QbftExtraDataCodec`.
-pub(super) fn block_hash(header: &Header) -> B256 {
+pub(crate) fn block_hash(header: &Header) -> B256 {
     let bft = header.mix_hash == BFT_MIX_HASH && header.number != 0;
     match bft.then(|| without_seals(&header.extra_data)).flatten() {
         Some(extra_data) => Header { extra_data, ..header.clone() }.hash_slow(),

@@ -94,7 +94,7 @@ impl Source {
         let tag = BlockNumberOrTag::Number(number);
         let receipts = self.provider.get_block_receipts(tag.into()).await?;
         let what = match receipts {
-            Some(receipts) if root(&receipts) == header.receipts_root => {
+            Some(receipts) if receipts_root(&receipts) == header.receipts_root => {
                 return Ok(self.positioned(&receipts));
             }
             Some(_) => "receipts root",
@@ -126,7 +126,8 @@ impl Source {
     }
 }
 
-fn root(receipts: &[TransactionReceipt]) -> B256 {
+/// The root that a header of these receipts has.
+pub(crate) fn receipts_root(receipts: &[TransactionReceipt]) -> B256 {
     let envelopes: Vec<_> = receipts.iter().map(consensus_receipt).collect();
     calculate_receipt_root(&envelopes)
 }

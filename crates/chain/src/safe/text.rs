@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     account::{EnvelopeFor, Evidence, SignError, SigningRequest},
-    contract::HealthLedger::GuardianSet,
-    ledger::CosignPolicy,
+    ledger::{CosignPolicy, GuardianSet},
     typed,
 };
 
@@ -41,8 +40,7 @@ struct RequestText {
     documents: Option<usize>,
     envelopes: Vec<EnvelopeFor>,
     proxies: Option<(u8, usize)>,
-    /// Guardians, threshold, final threshold, salt.
-    guardians: Option<(Vec<Address>, u8, u8, B256)>,
+    guardians: Option<GuardianSet>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,9 +73,7 @@ pub fn encode_request(request: &SigningRequest) -> Result<String, SignError> {
             documents: evidence.documents,
             envelopes: evidence.envelopes,
             proxies: evidence.proxies,
-            guardians: evidence
-                .guardians
-                .map(|set| (set.guardians, set.threshold, set.finalThreshold, set.salt)),
+            guardians: evidence.guardians,
         },
     )
 }
@@ -103,12 +99,7 @@ pub fn decode_request(text: &str) -> Result<SigningRequest, SignError> {
             documents: parts.documents,
             envelopes: parts.envelopes,
             proxies: parts.proxies,
-            guardians: parts.guardians.map(|(guardians, threshold, last, salt)| GuardianSet {
-                guardians,
-                threshold,
-                finalThreshold: last,
-                salt,
-            }),
+            guardians: parts.guardians,
         },
         wallet: parts.wallet,
     };

@@ -619,7 +619,7 @@ fn guardians() -> Vec<Case> {
         let (mut message, mut evidence) = pieces(&PROXIES);
         change(&mut evidence);
         if let Some(set) = &evidence.guardians {
-            message.guardians = typed::guardian_commitment(set);
+            message.guardians = set.commitment();
         }
         for envelope in &mut evidence.envelopes {
             envelope.scope = message.guardians;
@@ -676,7 +676,7 @@ fn guardians() -> Vec<Case> {
         deadline: U48::from(LATER),
     };
     let shown = Evidence { guardians: Some(guardian_set()), ..Evidence::default() };
-    let right = change(typed::guardian_commitment(&guardian_set()));
+    let right = change(guardian_set().commitment());
     let case = named("guardians", "shown", request(PATIENT, &right, shown.clone()));
     cases.push(case.expecting(Expected::Warning("guardians")));
     let wrong = request(PATIENT, &change(keccak256("others")), shown);

@@ -2,9 +2,8 @@
 
 use alloy_primitives::{Address, B256, U256, aliases::U48, keccak256};
 use galen_chain::{
-    CosignPolicy, EnvelopeFor, Evidence, SigningRequest,
+    CosignPolicy, EnvelopeFor, Evidence, GuardianSet, SigningRequest,
     clear::{KnownName, KnownNetwork, Names},
-    contract::HealthLedger::GuardianSet,
     typed,
 };
 use galen_types::{
@@ -410,14 +409,14 @@ pub(crate) fn guardian_set() -> GuardianSet {
     GuardianSet {
         guardians: vec![HOSPITAL, LABORATORY, GUARDIAN],
         threshold: 2,
-        finalThreshold: 3,
-        salt: keccak256("guardians"),
+        final_threshold: 3,
+        salt: Salt(keccak256("guardians")),
     }
 }
 
 /// Three guardians and, if they are named, proxies.
 pub(crate) fn pieces(proxies: &[Address]) -> (typed::Pieces, Evidence) {
-    let guardians = typed::guardian_commitment(&guardian_set());
+    let guardians = guardian_set().commitment();
     let holders = [&guardian_set().guardians, proxies].concat();
     let envelopes = envelopes(guardians, &holders, !proxies.is_empty());
     let message = typed::Pieces {

@@ -10,7 +10,7 @@ use crate::{
         show::{View, caution, danger},
         time::duration,
     },
-    contract::HealthLedger::GuardianSet,
+    ledger::GuardianSet,
     typed,
 };
 
@@ -88,7 +88,7 @@ pub(super) fn guardian_set<'a>(
     verdict: &mut Verdict,
 ) -> Result<&'a GuardianSet, SignError> {
     let set = view.request.evidence.guardians.as_ref();
-    let set = set.filter(|set| typed::guardian_commitment(set) == commitment);
+    let set = set.filter(|set| set.commitment() == commitment);
     let set = set.ok_or_else(|| refused("the guardians shown are not those that it names"))?;
     let quorum = 1..=set.guardians.len();
     // What the contract would never take cannot help anybody either.
@@ -103,7 +103,7 @@ pub(super) fn guardian_set<'a>(
     }
     let of = set.guardians.len();
     verdict.detail("Needed", format!("{} of {of}", set.threshold));
-    let last = usize::from(set.finalThreshold);
+    let last = usize::from(set.final_threshold);
     let last = if quorum.contains(&last) { format!("{last} of {of}") } else { "never".to_owned() };
     verdict.detail("Cannot be cancelled", last);
     Ok(set)
