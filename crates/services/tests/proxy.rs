@@ -1,6 +1,8 @@
 //! Proxies as patients and readers meet them: the real router, a real ledger, real content.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "proxy/keeping.rs"]
+mod keeping;
 #[path = "proxy/refusals.rs"]
 mod refusals;
 #[path = "proxy/stage.rs"]
@@ -157,7 +159,15 @@ async fn an_organization_reads_under_a_consent_of_nobody() {
 }
 
 /// The same proxy in a new process.
-async fn restarted(stage: &Stage, node: Node) -> Node {
+fn restarted(stage: &Stage, node: Node) -> Node {
+    restarted_with(stage, node, |_| {})
+}
+
+fn restarted_with(
+    stage: &Stage,
+    node: Node,
+    edit: impl FnOnce(&mut galen_services::proxy::ProxyConfig),
+) -> Node {
     drop(node);
-    stage.node(0, |_| {})
+    stage.node(0, edit)
 }

@@ -69,7 +69,7 @@ impl Proxy {
                 let due: Vec<(Place, &'static str)> =
                     held.iter().filter_map(|it| Some((it.place(), fate(it)?))).collect();
                 let live = |it: &&Held| {
-                    with_chart(view, it.patient, |it_| it_.consents().tree.contains(it.consent))
+                    with_chart(view, it.patient, |chart| chart.consents().tree.contains(it.consent))
                 };
                 (due, held.iter().filter(|it| !live(it)).count())
             })
@@ -129,5 +129,69 @@ fn fate(chart: &Chart, held: &Held, head: &Head) -> Option<&'static str> {
         Some("revoked")
     } else {
         (head.clock.saturating_sub(held.since) > MAX_PENDING).then_some("never-live")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, B256};
+    use galen_chain::{ConsentsEvent, Position, Stamped};
+    use galen_types::{ConsentId, ConsentTree};
+
+    use super::*;
+
+    /// Name, changes, the clock, what becomes of the shares.
+    type Case = (&'static str, &'static [(u64, bool)], u64, Option<&'static str>);
+
+    const PATIENT: Address = Address::repeat_byte(1);
+    const CONSENT: ConsentId = ConsentId(B256::repeat_byte(2));
+
+    /// Changes of consents: the block of each, and whether it grants or revokes.
+    fn chart(changes: &[(u64, bool)]) -> Chart {
+        let mut chart = Chart::default();
+        for (version, (block, grant)) in (1..).zip(changes) {
+            let leaves = vec![CONSENT];
+            let tree: ConsentTree = leaves.iter().copied().filter(|_| *grant).collect();
+            let (granted, revoked) =
+                if *grant { (leaves, Vec::new()) } else { (Vec::new(), leaves) };
+            let change =
+                ConsentsEvent { patient: PATIENT, root: tree.root(), version, revoked, granted };
+            let at = Position { block: *block, log: 0, time: 0, transaction: B256::ZERO };
+            chart.apply(&Stamped { at, event: LedgerEvent::ConsentsChanged(change) });
+        }
+        chart
+    }
+
+    #[test]
+    fn shares_end_with_their_consent_and_not_before_that_is_final() {
+        let held = Held {
+            patient: PATIENT,
+            consent: CONSENT,
+            grantee: Address::repeat_byte(3),
+            expiry: 10_000,
+            issued: 0,
+            envelope: B256::ZERO,
+            since: 1_000,
+            grants: Vec::new(),
+            has_offer: false,
+        };
+        // Blocks up to 50 are final.
+        let cases: &[Case] = &[
+            ("granted", &[(10, true)], 9_999, None),
+            ("granted, not finally", &[(60, true)], 9_999, None),
+            ("the end of the consent", &[(10, true)], 10_000, Some("expired")),
+            ("revoked", &[(10, true), (50, false)], 2_000, Some("revoked")),
+            ("revoked, not finally", &[(10, true), (51, false)], 2_000, None),
+            ("revoked and granted again", &[(10, true), (20, false), (30, true)], 2_000, None),
+            ("not yet on the chain", &[], 4_600, None),
+            ("never on the chain", &[], 4_601, Some("never-live")),
+        ];
+        for (name, changes, clock, expected) in cases {
+            let head = Head { number: 70, time: 0, final_block: Some(50), clock: *clock };
+            assert_eq!(fate(&chart(changes), &held, &head), *expected, "{name}");
+            let unknown = Head { final_block: None, ..head };
+            let by_time = expected.filter(|it| *it == "expired");
+            assert_eq!(fate(&chart(changes), &held, &unknown), by_time, "{name}");
+        }
     }
 }

@@ -23,7 +23,7 @@ const DAY: u64 = 86_400;
 pub struct ProxyLimits {
     /// Requests of one caller in an hour, answered or not: an IPv4 address, or 64 bits of an IPv6 address.
     pub calls_per_caller: u32,
-    /// Signed requests of one id in an hour.
+    /// Signed requests of one id in an hour. Who waits for a block to become final asks every few seconds.
     pub asks_per_id: u32,
     /// Records that one organization reads, and that are read of one patient, in an hour under consents that name
     /// nobody.
@@ -47,8 +47,8 @@ pub struct ProxyLimits {
 impl Default for ProxyLimits {
     fn default() -> Self {
         Self {
-            calls_per_caller: 1_200,
-            asks_per_id: 600,
+            calls_per_caller: 6_000,
+            asks_per_id: 3_000,
             open_per_hour: 60,
             open_per_day: 600,
             emergencies_per_hour: 10,

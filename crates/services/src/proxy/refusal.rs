@@ -11,7 +11,7 @@ use galen_sdk::proxies::wire;
 
 use super::{StoreError, rules::Cause};
 
-/// After how long it is worth asking again for what is not final or not to be had right now.
+/// After how long it is worth asking again for what is not to be had right now.
 const SOON: Duration = Duration::from_secs(5);
 
 /// A request is not answered.
@@ -34,7 +34,8 @@ impl Refusal {
     }
 
     fn seconds(&self) -> Option<u64> {
-        let waiting = matches!(self.cause, Cause::NotFinal | Cause::Content | Cause::Chain);
+        // Not for what is not final: how long that takes depends on the network, and who asks knows it.
+        let waiting = matches!(self.cause, Cause::Content | Cause::Chain);
         let retry = self.retry.or_else(|| waiting.then_some(SOON));
         retry.map(|retry| retry.as_secs().max(1))
     }

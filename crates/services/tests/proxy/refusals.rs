@@ -370,6 +370,6 @@ async fn a_report_tells_what_was_served_and_refused() {
     assert_eq!(entries[1].record, more[0].id().0);
 
     let Read { stage, node, .. } = it;
-    let again = crate::restarted(&stage, node).await;
+    let again = crate::restarted(&stage, node);
     assert_eq!(again.proxy.consents(), 1);
 }
