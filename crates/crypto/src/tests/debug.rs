@@ -7,7 +7,8 @@ use galen_types::{LedgerId, Plaintext, Segment};
 
 use crate::{
     ContactEnvelope, ContactTerms, DataKey, GrantEnvelope, GrantTerms, GrantText, GrantedKey,
-    GrantedSegment, Layout, OpenKey, RootSeed, SegmentKey,
+    GrantedSegment, GuardianTerms, Layout, OpenKey, PieceText, ProxyShare, ReaderHalf, RootSeed,
+    SecretPiece, SegmentKey, SharedSegment, split_secret,
 };
 
 /// A byte that is rare in what is printed, as text of every usual kind.
@@ -71,4 +72,68 @@ fn derived_secrets_do_not_print_themselves() {
     let terms = ContactTerms { ledger, patient, author: patient, bundle: Default::default() };
     let contact = ContactEnvelope::seal(terms, identity.public(), &[(1, Segment(2))]).unwrap();
     assert!(!format!("{contact:?}").contains("sealed"));
+}
+
+#[test]
+fn what_is_shared_does_not_print_itself() {
+    let mut piece = [CANARY; SecretPiece::LEN];
+    piece[0] = 1;
+    let piece = SecretPiece::from_bytes(&piece).unwrap();
+    let mut half = [CANARY; 64];
+    half[31] = 0x07;
+    let half = ReaderHalf::from_bytes(Segment(1), 1, &half).unwrap();
+    let mut scalar = [CANARY; 32];
+    scalar[31] = 0x07;
+    let share = ProxyShare::from_bytes(1, Segment(1), 1, &scalar).unwrap();
+    let salt = galen_types::Salt(alloy_primitives::B256::repeat_byte(CANARY));
+    let split = RootSeed::from_bytes([9; 32])
+        .pseudonym(Address::repeat_byte(1))
+        .segment(Segment(1), 1)
+        .split(1, 1)
+        .unwrap();
+    let (keys, digests) = (split.keys, split_secret(&[CANARY; 32], 1, 1).unwrap().1);
+    let consent = galen_types::Consent {
+        grantee: Address::ZERO,
+        segments: Default::default(),
+        purposes: Default::default(),
+        not_before: 0,
+        expiry: 1,
+        salt,
+    };
+    let guardians = vec![Address::repeat_byte(1)];
+    let of = GuardianTerms { guardians, threshold: 1, final_threshold: 1, salt, delay: 1 };
+    let kem = Some((piece.clone(), digests.clone()));
+    let key = GrantedKey::Shared { half: half.clone(), keys: keys.clone() };
+    let values: [(&str, Box<dyn Debug>); 8] = [
+        ("SecretPiece", Box::new(piece.clone())),
+        ("ReaderHalf", Box::new(half)),
+        ("GrantedKey", Box::new(key.clone())),
+        ("SharedSegment", Box::new(SharedSegment { share: share.clone(), keys, kem })),
+        ("GuardianTerms", Box::new(of.clone())),
+        (
+            "PieceText",
+            Box::new(PieceText {
+                piece,
+                digests,
+                of,
+                identity: Default::default(),
+                halves: 1,
+                proxies: vec![],
+                issued: 1,
+            }),
+        ),
+        (
+            "GrantText",
+            Box::new(GrantText {
+                consent,
+                proxies: vec![],
+                issued: 1,
+                segments: vec![GrantedSegment { category: 1, key }],
+            }),
+        ),
+        ("ProxyShare", Box::new(share)),
+    ];
+    for (name, value) in &values {
+        assert_silent(name, value);
+    }
 }

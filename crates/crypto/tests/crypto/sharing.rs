@@ -457,6 +457,31 @@ fn pieces_reach_guardians_and_proxies_whole() {
     }
 }
 
+proptest! {
+    /// Whatever comes in over the wire is refused without harm, cut short, made longer or made up.
+    #[test]
+    fn wire_forms_have_one_text(cut in any::<prop::sample::Index>(), junk: Vec<u8>, at: u16) {
+        let (key, split) = (holder(0x66), FIXTURE.segment.split(1, 1).unwrap());
+        let mut text = share(vec![shared(&split, 0)]);
+        text.issued = u64::from(at);
+        let whole = text.encode();
+        prop_assert!(ShareText::decode(&whole).is_ok());
+        let cut = cut.index(whole.len());
+        let longer = [whole.as_slice(), &[0]].concat();
+        for bytes in [&whole[..cut], &longer, &junk, &[&whole[..cut], &junk].concat()] {
+            let again = ShareText::decode(bytes).map(|text| *text.encode() == *bytes);
+            prop_assert!(again.unwrap_or(true));
+            prop_assert!(GrantEnvelope::decode(bytes).is_err());
+            prop_assert!(ShareEnvelope::decode(bytes).is_err());
+            prop_assert!(PieceEnvelope::decode(bytes).is_err());
+            prop_assert!(Offer::decode(bytes).is_err());
+            prop_assert!(PieceText::decode(bytes).is_err());
+            prop_assert!(PieceDigests::from_bytes(bytes).map_or(true, |it| it.to_bytes() == bytes));
+            prop_assert_eq!(open_note(&key, "label", b"", bytes), Err(OpenError));
+        }
+    }
+}
+
 #[test]
 fn a_note_opens_for_one_key_label_and_place() {
     let key = holder(0x66);
