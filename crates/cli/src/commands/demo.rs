@@ -1,6 +1,7 @@
 //! `galen demo`: the whole life of a patient's records, on embedded parts or on real ones.
 
 mod cast;
+mod proxies;
 mod report;
 mod stage;
 mod story;

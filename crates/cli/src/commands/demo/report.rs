@@ -32,6 +32,12 @@ pub(crate) struct Report {
     pub(crate) reads_granted: usize,
     /// Attempts to read that the contract refused.
     pub(crate) reads_refused: usize,
+    /// Proxies that hold shares, and how many of them a read takes.
+    pub(crate) proxies: usize,
+    /// See `proxies`.
+    pub(crate) proxies_needed: usize,
+    /// Proxies that refused a revoked reader who had logged its read before.
+    pub(crate) proxy_refusals: usize,
     /// Accesses in the chart's log.
     pub(crate) accesses_logged: usize,
     /// Records with a new data key and a new content address after they were read.

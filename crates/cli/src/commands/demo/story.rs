@@ -13,6 +13,7 @@ use galen_storage::{Depth, Found, Presence};
 use crate::{
     commands::demo::{
         cast::Cast,
+        proxies::Proxies,
         report::{Report, StoreUse},
         stage::{Stage, Wish},
         story::teller::Teller,
@@ -34,7 +35,7 @@ pub(crate) async fn tell(
         return Err(CliError::Empty { path: name.to_owned() });
     }
     let stage = wish.set().await?;
-    let cast = Cast::gather(&stage, teller.report).await?;
+    let mut cast = Cast::gather(&stage, wish.place, teller.report).await?;
     teller.step(
         "A network",
         &[
@@ -48,14 +49,18 @@ pub(crate) async fn tell(
     drop(document);
     drop(bundle);
     records::amend(&cast, &chart, &mut teller).await?;
-    let grants = reading::grant(&cast, &mut teller).await?;
-    reading::read(&cast, &grants, &mut teller).await?;
+    let ledger = cast.galen.ledger();
+    let mut proxies = Proxies::start(ledger, &stage.storage, wish.place).await?;
+    let grants = reading::grant(&cast, &proxies, &mut teller).await?;
+    cast.close_profile();
+    reading::read(&cast, &grants, &mut proxies, &mut teller).await?;
+    cast.open_profile()?;
     records::second_hospital(&cast, &mut teller).await?;
     clinical::chart(&cast, &mut teller).await?;
     clinical::extract(&cast, &mut teller).await?;
     reading::refuse(&cast, &grants, &mut teller).await?;
+    reading::revoke(&cast, &grants, &proxies, &mut teller).await?;
     reading::reseal(&cast, &mut teller).await?;
-    reading::revoke(&cast, &grants, &mut teller).await?;
     reading::audit(&cast, &mut teller).await?;
     look_up(&cast, &stage, &mut teller).await
 }
@@ -107,7 +112,7 @@ async fn look_up(cast: &Cast, stage: &Stage, teller: &mut Teller<'_>) -> Result<
 
 async fn chart_records(cast: &Cast) -> Result<Vec<Record>, CliError> {
     cast.galen
-        .with_chart(cast.patient.id(), |chart| chart.records().cloned().collect())
+        .with_chart(cast.patient_id, |chart| chart.records().cloned().collect())
         .await
         .map_err(sdk("read the chart"))
 }

@@ -19,7 +19,7 @@ pub(super) async fn chart(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), Cl
     let doing = "reconcile the chart";
     let failed = |source| CliError::Chain { doing, source };
     let now = cast.galen.time().await.map_err(failed)?;
-    let mut records = cast.patient.chart_records(&[now]).await.map_err(sdk(doing))?;
+    let mut records = cast.patient()?.chart_records(&[now]).await.map_err(sdk(doing))?;
     records.name_authors(|author| {
         let hospitals =
             [(cast.hospital_a.id(), "hospital A"), (cast.hospital_b.id(), "hospital B")];
@@ -104,13 +104,13 @@ pub(super) async fn extract(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), 
     ];
     let doing = "show a part of a record";
     let is_result = |record: &&galen_index::Record| {
-        let category = cast.patient.category(record.key.segment);
+        let category = cast.patient()?.category(record.key.segment);
         record.key.author == cast.hospital_b.id() && category == Category::Laboratory.index()
     };
     let records = chart_records(cast).await?;
     let record = records.iter().find(is_result);
     let record = record.ok_or(CliError::Demo("the second hospital measured nothing"))?;
-    let opened = cast.patient.open(record.key.id()).await.map_err(sdk(doing))?;
+    let opened = cast.patient()?.open(record.key.id()).await.map_err(sdk(doing))?;
     let signed = SignedDocument::decode(opened.payload.expose()).map_err(sdk(doing))?;
     let tree = signed.tree().map_err(sdk(doing))?;
     let shown = tree.select(&Selection::hide(HIDDEN)).map_err(|e| sdk(doing)(e.into()))?;

@@ -1,16 +1,28 @@
 //! Records are read: granted, logged, refused, sealed anew, revoked, audited.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use galen_fhir::{Category, Preset};
 use galen_index::Record;
-use galen_sdk::{Error, Grant, GrantRequest, Grantee, MAX_READS};
+use galen_sdk::{
+    Error, Grant, GrantRequest, Grantee, MAX_READS,
+    proxies::{Asking, ProxyClient, ProxyError},
+};
 use galen_types::{Consent, ErrorKind, Purpose, PurposeSet, RecordId, RecordKey, Salt, SegmentSet};
 
 use super::{Teller, chart_records, sdk};
-use crate::{commands::demo::cast::Cast, error::CliError};
+use crate::{
+    commands::demo::{
+        cast::Cast,
+        proxies::{OPERATORS, Proxies},
+    },
+    error::CliError,
+};
 
 const DAY: u64 = 24 * 3_600;
+
+/// How long a proxy may take to answer.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The grants of the demo, as their grantees hold them.
 pub(super) struct Grants {
@@ -18,8 +30,14 @@ pub(super) struct Grants {
     insurer: Grant,
 }
 
-pub(super) async fn grant(cast: &Cast, teller: &mut Teller<'_>) -> Result<Grants, CliError> {
-    let doing = "grant consent";
+/// Granted through proxies: from here on nobody needs the patient to read.
+pub(super) async fn grant(
+    cast: &Cast,
+    proxies: &Proxies,
+    teller: &mut Teller<'_>,
+) -> Result<Grants, CliError> {
+    let doing = "grant consent through proxies";
+    let client = client()?;
     let mut give = async |grantee: &Grantee, preset: Preset, purpose, days: u64| {
         let request = GrantRequest {
             grantee: grantee.id(),
@@ -28,34 +46,58 @@ pub(super) async fn grant(cast: &Cast, teller: &mut Teller<'_>) -> Result<Grants
             not_before: None,
             lifetime: days * DAY,
         };
-        let granted = cast.patient.grant(&request).await.map_err(sdk(doing))?;
+        let granted = cast.patient()?.grant_through(&request, &proxies.set).await;
+        let granted = granted.map_err(sdk(doing))?;
         teller.report.spent("consent", &granted.sent);
+        for share in &granted.shares {
+            client.deliver(share).await.map_err(|error| sdk(doing)(error.into()))?;
+        }
         grantee.accept(&granted.envelope).await.map_err(sdk(doing))
     };
     let physician = give(&cast.physician, Preset::Physician, Purpose::Treatment, 30).await?;
     let insurer = give(&cast.insurer, Preset::Insurer, Purpose::Payment, 30).await?;
-    teller.step("Grants", &[
+    let (needed, all) = (proxies.set.threshold, proxies.set.places.len());
+    teller.report.proxies = all;
+    teller.report.proxies_needed = needed.into();
+    teller.step("Grants through proxies", &[
         "Hospital B may read clinical segments for 30 days, for treatment. The insurer may read billing and".into(),
         "diagnostic reports for 30 days, for payment. The chain holds 28 bytes and a version for both; the".into(),
-        "terms are hidden until first used. The keys of the segments went to each in an envelope that only".into(),
-        "they can open. This is direct mode: it cannot force a reader to log first. Proxies will.".into(),
+        format!("terms are hidden until first used. Each got one half of the keys; {all} proxies ({}) hold the", OPERATORS.join(", ")),
+        format!("other half in shares, of which {needed} are needed for each record. No proxy can read anything."),
     ])?;
     Ok(Grants { physician, insurer })
 }
 
+fn client() -> Result<ProxyClient, CliError> {
+    ProxyClient::new(PROXY_TIMEOUT).map_err(|error| sdk("reach the proxies")(error.into()))
+}
+
+/// Reads while the patient is away, and one proxy stops in the middle of it.
 pub(super) async fn read(
     cast: &Cast,
     grants: &Grants,
+    proxies: &mut Proxies,
     teller: &mut Teller<'_>,
 ) -> Result<(), CliError> {
-    let physician =
-        read_all(&cast.physician, &grants.physician, Purpose::Treatment, teller).await?;
-    let insurer = read_all(&cast.insurer, &grants.insurer, Purpose::Payment, teller).await?;
+    let doing = "read granted records";
+    let readable = cast.physician.readable(&grants.physician).await.map_err(sdk(doing))?;
+    let (before, after) = readable.split_at(readable.len() / 2);
+    let (treatment, payment) = (Purpose::Treatment, Purpose::Payment);
+    let mut physician =
+        read_all(&cast.physician, &grants.physician, treatment, before, teller).await?;
+    proxies.stop_one().await;
+    let left = proxies.running();
+    physician += read_all(&cast.physician, &grants.physician, treatment, after, teller).await?;
+    let readable = cast.insurer.readable(&grants.insurer).await.map_err(sdk(doing))?;
+    let insurer = read_all(&cast.insurer, &grants.insurer, payment, &readable, teller).await?;
     teller.report.reads_granted = physician + insurer;
-    teller.step("Reads, each logged first", &[
+    teller.step("Reads while the patient is away, each logged first", &[
+        "The patient's profile is closed: seed and wallet lie sealed in a file, nothing of them is in memory.".into(),
         format!("Hospital B read {physician} records, the insurer {insurer}. Before each, the contract checked grantee,"),
-        "segment, purpose and time against the patient's consent root and stamped the chart; only then was".into(),
-        "the content opened, and its commitment checked.".into(),
+        "segment, purpose and time against the patient's consent root and stamped the chart; only then did".into(),
+        "the proxies, who look at the chain themselves, answer for just these contents, with a proof that the".into(),
+        format!("answer is right. Half way one proxy was stopped: the {left} others were enough. Its commitment was"),
+        "checked for every document that was opened.".into(),
     ])
 }
 
@@ -63,12 +105,13 @@ async fn read_all(
     grantee: &Grantee,
     grant: &Grant,
     purpose: Purpose,
+    records: &[RecordId],
     teller: &mut Teller<'_>,
 ) -> Result<usize, CliError> {
     let doing = "read granted records";
     let progress = teller.ui.spinner("reading");
     let mut count = 0;
-    for batch in grantee.readable(grant).await.map_err(sdk(doing))?.chunks(MAX_READS) {
+    for batch in records.chunks(MAX_READS) {
         let (read, sent) = grantee.read(grant, purpose, batch).await.map_err(sdk(doing))?;
         teller.report.spent("access", &sent);
         // What was opened is what the author wrote, or `read` would have failed.
@@ -85,10 +128,11 @@ pub(super) async fn refuse(
     teller: &mut Teller<'_>,
 ) -> Result<(), CliError> {
     let records = chart_records(cast).await?;
-    let patient = cast.patient.id();
+    let patient = cast.patient_id;
     let covered = grants.insurer.consent().segments;
+    let segments = cast.patient()?;
     let category =
-        |record: &Record| Category::from_index(cast.patient.category(record.key.segment));
+        |record: &Record| Category::from_index(segments.category(record.key.segment));
     let outside = records.iter().filter(|record| !covered.contains(record.key.segment));
     // A note if there is one, else anything that was not granted.
     let target = outside.min_by_key(|record| category(record) != Some(Category::Notes));
@@ -130,8 +174,8 @@ pub(super) async fn refuse(
 pub(super) async fn reseal(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), CliError> {
     let doing = "reseal accessed records";
     let progress = teller.ui.spinner("resealing");
-    let accessed: Vec<RecordId> = cast.patient.accessed().await.map_err(sdk(doing))?;
-    let (resealed, sent) = cast.patient.reseal(&accessed).await.map_err(sdk(doing))?;
+    let accessed: Vec<RecordId> = cast.patient()?.accessed().await.map_err(sdk(doing))?;
+    let (resealed, sent) = cast.patient()?.reseal(&accessed).await.map_err(sdk(doing))?;
     progress.finish_and_clear();
     sent.iter().for_each(|sent| teller.report.spent("reseal", sent));
     if resealed.len() != accessed.len() || resealed.iter().any(|one| one.before == one.after) {
@@ -149,33 +193,52 @@ pub(super) async fn reseal(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), C
     ])
 }
 
+/// Hospital B keeps its half, its answers and its logged reads. They open nothing more.
 pub(super) async fn revoke(
     cast: &Cast,
     grants: &Grants,
+    proxies: &Proxies,
     teller: &mut Teller<'_>,
 ) -> Result<(), CliError> {
     let doing = "revoke a consent";
-    let consent = grants.physician.consent();
+    let (grant, consent) = (&grants.physician, grants.physician.consent());
     let covered: Option<RecordKey> = chart_records(cast)
         .await?
         .iter()
         .map(|record| record.key)
         .find(|key| consent.segments.contains(key.segment));
-    let sent = cast.patient.revoke(consent.id()).await.map_err(sdk(doing))?;
+    let sent = cast.patient()?.revoke(consent.id()).await.map_err(sdk(doing))?;
     teller.report.spent("consent", &sent);
     let mut told = vec!["The patient revoked hospital B's consent with one signature.".to_owned()];
     if let Some(key) = covered {
-        let patient = cast.patient.id();
-        let attempt = cast.physician.log(patient, consent, Purpose::Treatment, &[key]).await;
+        let attempt = cast.physician.log(cast.patient_id, consent, Purpose::Treatment, &[key]).await;
         let why = must_refuse(attempt)?;
         teller.report.reads_refused += 1;
         told.push(format!("Hospital B asked once more for what it had read before: {why}"));
+        // Its reads from before are on chain and not an hour old; its half and its signature are good.
+        let impatient = Asking::default().by(client()?).for_at_most(Duration::ZERO);
+        let reader = cast.physician.clone().asking_proxies(impatient);
+        let refusals = match reader.open_logged(grant, &[key.id()]).await {
+            Err(Error::TooFewProxies { answered: 0, said, .. }) => said,
+            Err(source) => return Err(CliError::Sdk { doing: "try what must be refused", source }),
+            Ok(_) => return Err(CliError::Demo("proxies answered after the revocation")),
+        };
+        let revoked = |said: &ProxyError| matches!(said, ProxyError::Refused { cause, .. } if cause == "revoked");
+        let refusals = refusals.iter().filter(|(_, said)| revoked(said)).count();
+        if refusals != proxies.running() {
+            return Err(CliError::Demo("a proxy did not say that the consent is revoked"));
+        }
+        teller.report.proxy_refusals = refusals;
+        told.push(format!(
+            "It asked the proxies for a read that it had logged before, with its half of the keys and all that it ever \
+             saw: {refusals} refused, the third is still off. Without two of them it opens nothing more."
+        ));
     }
     teller.list("Revocation", &told)
 }
 
 pub(super) async fn audit(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), CliError> {
-    let audit = cast.patient.audit().await.map_err(sdk("audit the chart"))?;
+    let audit = cast.patient()?.audit().await.map_err(sdk("audit the chart"))?;
     teller.report.accesses_logged = audit.accesses;
     teller.report.audit_complete = audit.complete;
     if !audit.complete || audit.accesses != teller.report.reads_granted {

@@ -16,9 +16,9 @@ pub(super) async fn meet(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), Cli
     cast.hospital_a.publish_keys().await.map_err(sdk(doing))?;
     cast.hospital_b.publish_keys().await.map_err(sdk(doing))?;
     cast.insurer.publish_keys().await.map_err(sdk(doing))?;
-    cast.patient.publish_keys().await.map_err(sdk(doing))?;
+    cast.patient()?.publish_keys().await.map_err(sdk(doing))?;
     teller.step("Keys", &[
-        format!("The patient is known here only as {:#x}.", cast.patient.id()),
+        format!("The patient is known here only as {:#x}.", cast.patient_id),
         "Everybody published keys to seal to (X-Wing: ML-KEM-768 with X25519). Hospital A alone learns".into(),
         "which segment number stands for which category of this patient.".into(),
     ])
@@ -41,7 +41,7 @@ pub(super) async fn propose_and_answer(
     teller: &mut Teller<'_>,
 ) -> Result<Proposed, CliError> {
     let doing = "propose records";
-    let envelope = cast.patient.introduce(cast.hospital_a.id()).await.map_err(sdk(doing))?;
+    let envelope = cast.patient()?.introduce(cast.hospital_a.id()).await.map_err(sdk(doing))?;
     let contact = cast.hospital_a.meet(&envelope).await.map_err(sdk(doing))?;
     let drafts = document.split();
     let (first, rest) = drafts.split_first().ok_or(CliError::Demo("the bundle has no record"))?;
@@ -90,7 +90,7 @@ async fn answer(
 ) -> Result<(), CliError> {
     let doing = "verify and answer proposals";
     let progress = teller.ui.spinner("verifying");
-    let inbox = cast.patient.inbox().await.map_err(sdk(doing))?;
+    let inbox = cast.patient()?.inbox().await.map_err(sdk(doing))?;
     if inbox.len() != announced.len() {
         return Err(CliError::Demo("the inbox is not what was proposed"));
     }
@@ -100,7 +100,7 @@ async fn answer(
         let id = proposal.event.proposal;
         let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
         for index in 0..proposal.event.leaves.len() {
-            cast.patient.examine(proposal, index).await.map_err(sdk(doing))?;
+            cast.patient()?.examine(proposal, index).await.map_err(sdk(doing))?;
             seen += 1;
             if seen == total && total > 1 { rejected.push(index) } else { accepted.push(index) }
         }
@@ -108,13 +108,13 @@ async fn answer(
         let cosigned = proposal.event.policy == policy.hash();
         let (policy, signatures) = if cosigned {
             let signature =
-                cast.hospital_b.cosign(cast.patient.id(), id).await.map_err(sdk(doing))?;
+                cast.hospital_b.cosign(cast.patient_id, id).await.map_err(sdk(doing))?;
             (policy.clone(), BTreeMap::from([(cast.hospital_b.id(), signature)]))
         } else {
             (CosignPolicy::default(), BTreeMap::new())
         };
         let sent = cast
-            .patient
+            .patient()?
             .answer(id, accepted, rejected, &policy, &signatures)
             .await
             .map_err(sdk(doing))?;
@@ -139,20 +139,20 @@ pub(super) async fn second_hospital(cast: &Cast, teller: &mut Teller<'_>) -> Res
         path: "the built-in second visit".to_owned(),
         source,
     })?;
-    let envelope = cast.patient.introduce(cast.hospital_b.id()).await.map_err(sdk(doing))?;
+    let envelope = cast.patient()?.introduce(cast.hospital_b.id()).await.map_err(sdk(doing))?;
     let contact = cast.hospital_b.meet(&envelope).await.map_err(sdk(doing))?;
     let drafts = document.split();
     let free = CosignPolicy::default();
     let records = drafts.iter().map(NewRecord::from);
     let announced = cast.hospital_b.propose(&contact, records, &free).await.map_err(sdk(doing))?;
-    let inbox = cast.patient.inbox().await.map_err(sdk(doing))?;
+    let inbox = cast.patient()?.inbox().await.map_err(sdk(doing))?;
     for proposal in &inbox {
         let all = 0..proposal.event.leaves.len();
         for index in all.clone() {
-            cast.patient.examine(proposal, index).await.map_err(sdk(doing))?;
+            cast.patient()?.examine(proposal, index).await.map_err(sdk(doing))?;
         }
         let (id, nobody) = (proposal.event.proposal, BTreeMap::new());
-        let sent = cast.patient.answer(id, all, [], &free, &nobody).await.map_err(sdk(doing))?;
+        let sent = cast.patient()?.answer(id, all, [], &free, &nobody).await.map_err(sdk(doing))?;
         teller.report.spent("settlement", &sent);
     }
     for proposal in &announced {
@@ -175,7 +175,7 @@ pub(super) async fn amend(
 ) -> Result<(), CliError> {
     let doing = "amend a record";
     let (record, category, policy) = &chart.amendable;
-    let opened = cast.patient.open(record.id()).await.map_err(sdk(doing))?;
+    let opened = cast.patient()?.open(record.id()).await.map_err(sdk(doing))?;
     let document = fhir_document(&opened).ok_or(CliError::Demo("a record is no document"))?;
     let document = NewRecord::fhir(*category, reviewed(document)?);
     let announced = cast
@@ -185,20 +185,20 @@ pub(super) async fn amend(
         .map_err(sdk(doing))?;
     teller.report.spent("amendment", &announced.sent);
     teller.report.bytes_sealed += announced.sealed_bytes;
-    let patient = cast.patient.id();
+    let patient = cast.patient_id;
     let id = announced.proposal;
     let nobody = BTreeMap::new();
-    let alone = cast.patient.answer(id, [0], [], policy, &nobody).await;
+    let alone = cast.patient()?.answer(id, [0], [], policy, &nobody).await;
     if alone.as_ref().err().map(Error::kind) != Some(ErrorKind::Denied) {
         return Err(CliError::Demo("an amendment without its cosigner was not refused"));
     }
-    let inbox = cast.patient.inbox().await.map_err(sdk(doing))?;
+    let inbox = cast.patient()?.inbox().await.map_err(sdk(doing))?;
     let proposal = inbox.iter().find(|proposal| proposal.event.proposal == id);
     let proposal = proposal.ok_or(CliError::Demo("the amendment is not in the inbox"))?;
-    cast.patient.examine(proposal, 0).await.map_err(sdk(doing))?;
+    cast.patient()?.examine(proposal, 0).await.map_err(sdk(doing))?;
     let signature = cast.hospital_b.cosign(patient, id).await.map_err(sdk(doing))?;
     let signatures = BTreeMap::from([(cast.hospital_b.id(), signature)]);
-    let sent = cast.patient.answer(id, [0], [], policy, &signatures).await.map_err(sdk(doing))?;
+    let sent = cast.patient()?.answer(id, [0], [], policy, &signatures).await.map_err(sdk(doing))?;
     teller.report.spent("settlement+1", &sent);
     let versions = chart_records(cast)
         .await?
