@@ -103,8 +103,9 @@ pub(super) async fn extract(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), 
         "Observation.performer",
     ];
     let doing = "show a part of a record";
+    let patient = cast.patient()?;
     let is_result = |record: &&galen_index::Record| {
-        let category = cast.patient()?.category(record.key.segment);
+        let category = patient.category(record.key.segment);
         record.key.author == cast.hospital_b.id() && category == Category::Laboratory.index()
     };
     let records = chart_records(cast).await?;

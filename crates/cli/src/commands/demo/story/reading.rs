@@ -96,8 +96,8 @@ pub(super) async fn read(
         format!("Hospital B read {physician} records, the insurer {insurer}. Before each, the contract checked grantee,"),
         "segment, purpose and time against the patient's consent root and stamped the chart; only then did".into(),
         "the proxies, who look at the chain themselves, answer for just these contents, with a proof that the".into(),
-        format!("answer is right. Half way one proxy was stopped: the {left} others were enough. Its commitment was"),
-        "checked for every document that was opened.".into(),
+        format!("answer is right. Half way one proxy was stopped: the {left} others were enough. Each document that was"),
+        "opened fits the commitment on chain.".into(),
     ])
 }
 
@@ -131,8 +131,7 @@ pub(super) async fn refuse(
     let patient = cast.patient_id;
     let covered = grants.insurer.consent().segments;
     let segments = cast.patient()?;
-    let category =
-        |record: &Record| Category::from_index(segments.category(record.key.segment));
+    let category = |record: &Record| Category::from_index(segments.category(record.key.segment));
     let outside = records.iter().filter(|record| !covered.contains(record.key.segment));
     // A note if there is one, else anything that was not granted.
     let target = outside.min_by_key(|record| category(record) != Some(Category::Notes));
@@ -189,7 +188,8 @@ pub(super) async fn reseal(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), C
     teller.step("After access: a new key and a new address", &[
         format!("Each of the {} records that were read was sealed under a fresh data key. Its content address", resealed.len()),
         "changed, its commitment did not: the text is provably the same. The old content was given free by".into(),
-        "every store. Whoever kept a copy of what they read still has it.".into(),
+        "every store; a custodian would wait until nobody may come for it any more. Whoever kept a copy of what".into(),
+        "they read still has it.".into(),
     ])
 }
 
@@ -211,7 +211,8 @@ pub(super) async fn revoke(
     teller.report.spent("consent", &sent);
     let mut told = vec!["The patient revoked hospital B's consent with one signature.".to_owned()];
     if let Some(key) = covered {
-        let attempt = cast.physician.log(cast.patient_id, consent, Purpose::Treatment, &[key]).await;
+        let attempt =
+            cast.physician.log(cast.patient_id, consent, Purpose::Treatment, &[key]).await;
         let why = must_refuse(attempt)?;
         teller.report.reads_refused += 1;
         told.push(format!("Hospital B asked once more for what it had read before: {why}"));

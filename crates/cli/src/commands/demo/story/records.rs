@@ -198,7 +198,8 @@ pub(super) async fn amend(
     cast.patient()?.examine(proposal, 0).await.map_err(sdk(doing))?;
     let signature = cast.hospital_b.cosign(patient, id).await.map_err(sdk(doing))?;
     let signatures = BTreeMap::from([(cast.hospital_b.id(), signature)]);
-    let sent = cast.patient()?.answer(id, [0], [], policy, &signatures).await.map_err(sdk(doing))?;
+    let sent =
+        cast.patient()?.answer(id, [0], [], policy, &signatures).await.map_err(sdk(doing))?;
     teller.report.spent("settlement+1", &sent);
     let versions = chart_records(cast)
         .await?
