@@ -114,7 +114,11 @@ impl Patient {
 
     /// Some records whose newest content lies under an older epoch than the current one, at most `limit` of those
     /// that `wanted` names. Only so many headers are read that were not known before; later calls see the rest.
-    pub(crate) async fn of_older_epochs(
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn of_older_epochs(
         &self,
         limit: usize,
         wanted: &(dyn Fn(&RecordId) -> bool + Sync),

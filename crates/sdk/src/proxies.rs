@@ -7,6 +7,7 @@
 mod ask;
 mod client;
 mod offers;
+mod report;
 mod share;
 pub mod wire;
 
@@ -14,4 +15,5 @@ pub(crate) use ask::Unlocked;
 pub use ask::{AskProgress, Asking};
 pub use client::{ProxyClient, ProxyError};
 pub use offers::{Offered, OfferedGrant};
+pub use report::ProxyReport;
 pub use share::{ProxySet, Renewed, ShareDelivery};
