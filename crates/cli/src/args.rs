@@ -17,6 +17,7 @@ mod fhir;
 mod grant;
 mod init;
 mod network;
+mod proxy;
 mod record;
 mod relay;
 mod request;
@@ -35,7 +36,7 @@ pub(crate) use self::{
     card::{CardFilesArgs, IssuerArgs},
     chart::ChartArgs,
     config::ConfigCommand,
-    consent::{ConsentCommand, ConsentGrantArgs, ConsentRevokeArgs},
+    consent::{ConsentCommand, ConsentGrantArgs, ConsentRevokeArgs, ConsentRotateArgs},
     consent_fhir::{ConsentExportArgs, ConsentImportArgs, ConsentScopesArgs, FlavourArg},
     contact::{AddContactArgs, CardArgs, ContactCommand, IntroduceArgs},
     content::{
@@ -46,9 +47,13 @@ pub(crate) use self::{
     dev::{DevArgs, DevCommand},
     doctor::DoctorArgs,
     fhir::{ExportArgs, ExportKind, FhirCommand, PullArgs, PushArgs, ServerArgs},
-    grant::{GrantAddArgs, GrantCommand},
+    grant::{GrantAddArgs, GrantCommand, GrantFetchArgs},
     init::{InitArgs, role},
     network::{AddNetworkArgs, NetworkCommand},
+    proxy::{
+        ProxyAddArgs, ProxyCommand, ProxyRemoveArgs, ProxyReportArgs, ProxyServeArgs,
+        ProxyStatusArgs,
+    },
     record::{
         AcceptArgs, AmendArgs, CorrectArgs, CosignArgs, ExtractArgs, GetArgs, InboxArgs, ListArgs,
         ProposeArgs, RecordCommand, RejectArgs, RepliesArgs, ResealArgs, RetractArgs, ShowArgs,
@@ -114,7 +119,7 @@ pub(crate) struct Connection {
     /// Network of the address book (`galen network list`).
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) network: Option<String>,
-    /// JSON-RPC of a node [env: ETH_RPC_URL]
+    /// JSON-RPC of a node; commas separate several, of which the next is asked when one fails [env: ETH_RPC_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) rpc_url: Option<String>,
     /// Relay that pays the gas; `none` to pay from the wallet.
@@ -189,6 +194,8 @@ pub(crate) enum Command {
     Chart(ChartArgs),
     Verify(VerifyArgs),
     Relay(RelayArgs),
+    #[command(subcommand)]
+    Proxy(ProxyCommand),
     Share(ShareArgs),
     /// Print completions for a shell.
     Completions(CompletionsArgs),

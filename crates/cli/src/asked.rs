@@ -32,6 +32,15 @@ pub(crate) enum AskError {
     /// No grant covers what was asked for.
     #[error("no grant covers the record")]
     NotGranted,
+    /// Nothing is open to every organization.
+    #[error("the proxies show nothing of this patient that is open to every organization")]
+    NothingOpen,
+    /// Nobody is asked.
+    #[error("no proxy is named, and you know none")]
+    NoProxy,
+    /// What was not logged is not opened.
+    #[error("no read of these records was logged within the last hour")]
+    NotLogged,
     /// The grants are for other purposes.
     #[error("nothing is granted for the purpose {purpose}")]
     OtherPurpose { purpose: Purpose },
@@ -70,15 +79,17 @@ impl AskError {
             | Self::NoDocument { .. }
             | Self::Role { .. }
             | Self::NoPurpose
+            | Self::NoProxy
             | Self::Time(_)
             | Self::Policy(_)
             | Self::Several { .. }
             | Self::NotText
             | Self::TooMany { .. } => ErrorKind::Invalid,
-            Self::NoSuch { .. } | Self::Nothing(_) => ErrorKind::NotFound,
-            Self::NotGranted | Self::OtherPurpose { .. } | Self::NoSheet { .. } => {
-                ErrorKind::Denied
-            }
+            Self::NoSuch { .. } | Self::Nothing(_) | Self::NotLogged => ErrorKind::NotFound,
+            Self::NotGranted
+            | Self::NothingOpen
+            | Self::OtherPurpose { .. }
+            | Self::NoSheet { .. } => ErrorKind::Denied,
             Self::Misproposed { .. } => ErrorKind::Integrity,
         }
     }
@@ -95,6 +106,13 @@ impl AskError {
             Self::NotGranted => {
                 "ask the patient for consent; `galen grant list` shows what you have"
             }
+            Self::NothingOpen => {
+                "ask another proxy of the patient with --proxy, or ask the patient for consent"
+            }
+            Self::NoProxy => {
+                "name one of the patient's with --proxy, or add it with `galen proxy add`"
+            }
+            Self::NotLogged => "leave --logged out: the reads are logged, then opened",
             Self::OtherPurpose { .. } => {
                 "`galen grant list` shows the purposes; for another one ask the patient for consent"
             }

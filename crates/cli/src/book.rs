@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use alloy_primitives::{Address, Bytes, keccak256};
 use galen_crypto::{PatientKeys, VaultKey};
 use galen_sdk::Role;
-use galen_types::{Consent, KeyBundleId};
+use galen_types::{Consent, ConsentId, KeyBundleId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -42,6 +42,77 @@ pub(crate) struct Book {
     /// Requests that the owner refused, by content digest, so that they are not shown as open again.
     #[serde(default)]
     pub(crate) refused_requests: Vec<alloy_primitives::B256>,
+    /// Proxies: for a patient those that new consents go through, for a reader those that are asked.
+    #[serde(default, skip_serializing_if = "KnownProxies::is_empty")]
+    pub(crate) proxies: KnownProxies,
+    /// Shares that did not reach their proxy yet, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deliveries: Vec<Delivery>,
+    /// The epoch of a rotation that has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rotation: Option<u32>,
+}
+
+/// Proxies that one knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KnownProxies {
+    /// How many must answer; absent for more than half of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) threshold: Option<u8>,
+    /// In the order in which they were added.
+    pub(crate) places: Vec<KnownProxy>,
+}
+
+/// A proxy that one knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KnownProxy {
+    /// What the owner calls it; unique among the proxies.
+    pub(crate) alias: String,
+    /// Shares are sealed to the key that this id published.
+    pub(crate) id: Address,
+    /// Where it answers.
+    pub(crate) url: String,
+}
+
+/// A share that did not reach its proxy yet. Sealed to it: of no use to anybody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Delivery {
+    pub(crate) consent: ConsentId,
+    pub(crate) proxy: Address,
+    pub(crate) url: String,
+    pub(crate) envelope: Bytes,
+}
+
+/// How many proxies a consent goes through, and which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Through {
+    pub(crate) threshold: u8,
+    /// Ids and URLs, in the order of their shares.
+    pub(crate) places: Vec<(Address, String)>,
+}
+
+impl KnownProxies {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// How many must answer: what was chosen, else more than half.
+    pub(crate) fn threshold(&self) -> u8 {
+        let count = u8::try_from(self.places.len()).unwrap_or(u8::MAX);
+        self.threshold.unwrap_or(count / 2 + 1)
+    }
+
+    pub(crate) fn by_alias(&self, alias: &str) -> Option<&KnownProxy> {
+        self.places.iter().find(|proxy| proxy.alias == alias)
+    }
+
+    pub(crate) fn by_id(&self, id: Address) -> Option<&KnownProxy> {
+        self.places.iter().find(|proxy| proxy.id == id)
+    }
 }
 
 /// Somebody one knows.
@@ -82,6 +153,9 @@ pub(crate) struct KnownConsent {
     /// The envelope that the grantee needs, for handing it over again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) envelope: Option<Bytes>,
+    /// The proxies that it goes through; absent in direct mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) through: Option<Through>,
 }
 
 impl Default for Book {
@@ -93,6 +167,9 @@ impl Default for Book {
             grants: Vec::new(),
             replies: Vec::new(),
             refused_requests: Vec::new(),
+            proxies: KnownProxies::default(),
+            deliveries: Vec::new(),
+            rotation: None,
         }
     }
 }

@@ -17,6 +17,7 @@ mod fhir;
 mod grant;
 mod init;
 mod network;
+mod proxy;
 mod record;
 mod relay;
 mod request;
@@ -30,7 +31,7 @@ mod wallet;
 use std::process::ExitCode;
 
 use crate::{
-    args::{Cli, Command, RecordCommand},
+    args::{Cli, Command, ConsentCommand, RecordCommand},
     error::CliError,
     session::Session,
     ui::Ui,
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Demo(args) => demo::run(args, &cli.globals, ui),
         Command::Dev(args) => dev::run(args, &cli.globals, ui),
         Command::Fhir(command) => fhir::run(command, &cli.globals, ui),
+        Command::Proxy(command) => proxy::run(command, &cli.globals, ui),
         Command::Relay(args) => relay::run(args, &cli.globals, ui),
         Command::Chart(args) => block_on(chart::run(args, &cli.globals, ui)),
         Command::Share(args) => share::run(args, &cli.globals, ui),
@@ -73,7 +75,9 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
 
 /// Commands of one profile on its network.
 async fn with_session(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
-    if let Command::Record(RecordCommand::Propose(_) | RecordCommand::Reseal(_)) = &cli.command {
+    if let Command::Record(RecordCommand::Propose(_) | RecordCommand::Reseal(_))
+    | Command::Consent(ConsentCommand::Rotate(_)) = &cli.command
+    {
         tell_of_interruption(ui);
     }
     let session = &Session::open(&cli.globals, ui).await?;
@@ -86,6 +90,9 @@ async fn with_session(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Audit(args) => audit::run(args, session, ui).await,
         _ => Ok(ExitCode::SUCCESS),
     };
+    if !matches!(&cli.command, Command::Consent(ConsentCommand::Deliver(_))) {
+        consent::in_passing(session, ui).await;
+    }
     // What a command that failed half way wrote into the book is kept as well.
     session.finish().await;
     done

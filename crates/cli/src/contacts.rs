@@ -234,7 +234,8 @@ fn entry<'a>(book: &'a mut Book, id: Address, alias: &str) -> &'a mut Contact {
 }
 
 /// An alias that a person chose: no other contact's, and not mistaken for an id.
-fn require_free(book: &Book, alias: &str, id: Address) -> Result<String, CliError> {
+/// Whether something may be called so.
+pub(crate) fn require_alias(alias: &str) -> Result<(), CliError> {
     let plain = !alias.is_empty()
         && alias.len() <= MAX_ALIAS_LEN
         && !alias.starts_with('-')
@@ -244,6 +245,11 @@ fn require_free(book: &Book, alias: &str, id: Address) -> Result<String, CliErro
                     - or 0x";
         return Err(CliError::invalid(format!("{} is not an alias", alias.escape_debug()), help));
     }
+    Ok(())
+}
+
+fn require_free(book: &Book, alias: &str, id: Address) -> Result<String, CliError> {
+    require_alias(alias)?;
     if book.by_alias(alias).is_some_and(|other| other.id != id) {
         let text = format!("the book has another contact called {alias}");
         return Err(CliError::invalid(text, "choose another alias with --as"));

@@ -1,8 +1,11 @@
 //! What went wrong, and what the person can do about it.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use galen_chain::{ChainError, SignError};
+use galen_crypto::ProxyPlace;
+use galen_sdk::proxies::ProxyError;
+use galen_services::proxy::StoreError;
 use galen_storage::{NodeFault, PostageFault, StorageError};
 use galen_types::ErrorKind;
 
@@ -89,6 +92,20 @@ pub(crate) enum CliError {
     /// A SMART Health Link is refused, or could not be read.
     #[error("cannot open the link")]
     Link(#[from] galen_sdk::health_link::LinkError),
+    /// A proxy refused, or did not answer as one.
+    #[error("cannot {doing}")]
+    Proxy {
+        doing: &'static str,
+        #[source]
+        source: ProxyError,
+    },
+    /// The store of a proxy could not be opened.
+    #[error("cannot open the proxy's store {}", path.display())]
+    ProxyStore {
+        path: PathBuf,
+        #[source]
+        source: StoreError,
+    },
     /// The folder of links could not be used.
     #[error("cannot share")]
     Share(#[from] galen_services::share::ShareError),
@@ -147,10 +164,20 @@ impl CliError {
             Self::Asked(error) => error.kind(),
             Self::Card(error) => error.kind(),
             Self::Link(error) => error.kind(),
+            Self::Proxy { source, .. } => source.kind(),
+            Self::ProxyStore { source, .. } => source.kind(),
             Self::Share(error) => error.kind(),
             Self::Devchain(_) | Self::Output(_) => ErrorKind::Unavailable,
             Self::Demo(_) => ErrorKind::Internal,
         }
+    }
+
+    /// With its causes, as one line.
+    pub(crate) fn with_causes(&self) -> String {
+        let first: Option<&dyn std::error::Error> = std::error::Error::source(self);
+        // A chain of causes is short; the bound keeps a looping one from going on for ever.
+        let causes = std::iter::successors(first, |cause| (*cause).source()).take(8);
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
     }
 
     pub(crate) fn is_closed_stdout(&self) -> bool {
@@ -171,6 +198,12 @@ impl CliError {
             Self::Link(error) | Self::Sdk { source: galen_sdk::Error::Link(error), .. } => {
                 error.help()
             }
+            Self::Proxy { source, .. }
+            | Self::Sdk { source: galen_sdk::Error::Proxy(source), .. } => help_for_proxy(source),
+            Self::Sdk { source: galen_sdk::Error::TooFewProxies { said, .. }, .. } => {
+                help_for_too_few(said)
+            }
+            Self::ProxyStore { source, .. } => help_for_proxy_store(source),
             Self::Share(error) => error.help(),
             Self::Directory { .. } => "choose another directory, or check its permissions",
             Self::NotEmpty { .. } => "choose an empty directory, or one that does not exist",
@@ -245,6 +278,88 @@ const fn help_for_signature(error: &SignError) -> &'static str {
              again: each run asks for new signatures"
         }
         error => help_for(error.kind()),
+    }
+}
+
+/// What to do about a proxy.
+fn help_for_proxy(error: &ProxyError) -> &'static str {
+    match error {
+        ProxyError::Silent => {
+            "see that the proxy runs and its URL is right (`galen proxy status`); the others go on without it"
+        }
+        ProxyError::Address => {
+            "use an https address; inside a VPN: `galen network add NAME --allow-plain-http`"
+        }
+        ProxyError::Answer(_) | ProxyError::Wrong(_) => {
+            "do not rely on this proxy: tell the patient and who serves it; the others go on without it"
+        }
+        ProxyError::Refused { cause, .. } => help_for_cause(cause),
+        error => help_for(error.kind()),
+    }
+}
+
+const fn help_for_proxy_store(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Busy => {
+            "end the other `galen proxy serve` that has it, or name another folder with --data"
+        }
+        StoreError::Foreign => {
+            "name the folder of this profile and network with --data, or an empty one"
+        }
+        StoreError::Version { .. } => "use the release of galen that wrote it, or a newer one",
+        StoreError::Damaged => {
+            "do not go on with it: take an empty folder with --data, and ask the patients for new shares \
+             (`galen consent rotate`)"
+        }
+        StoreError::Io(_) | StoreError::Database(_) => {
+            "check disk space and the permissions of the folder; nothing acknowledged was lost"
+        }
+        _ => help_for(error.kind()),
+    }
+}
+
+/// What to do where too few proxies gave right answers: if all said the same, about that.
+fn help_for_too_few(said: &[(ProxyPlace, ProxyError)]) -> &'static str {
+    match said.split_first() {
+        Some(((_, first @ ProxyError::Refused { .. }), rest))
+            if first.kind() != ErrorKind::Unavailable
+                && rest.iter().all(|(_, error)| help_for_proxy(error) == help_for_proxy(first)) =>
+        {
+            help_for_proxy(first)
+        }
+        _ => {
+            "the reads are logged: `galen access … --logged` asks again for an hour and logs nothing; `galen proxy \
+             status URL` looks at a proxy"
+        }
+    }
+}
+
+/// What to do about each word of a proxy that refuses.
+fn help_for_cause(cause: &str) -> &'static str {
+    match cause {
+        "not-logged" => "the read must be on the chain first: `galen access` logs it, then asks",
+        "not-final" => "wait until the log is final, then run it again: what is logged is not lost",
+        "window" => {
+            "the read was logged too long ago: run `galen access` again, which logs it anew"
+        }
+        "revoked" => "ask the patient for a new consent: this one has ended",
+        "not-accepted" => "ask the author: the record is not accepted, or was taken back",
+        "standing" => {
+            "only organizations in good standing read; `galen doctor` looks at yours, the consortium decides"
+        }
+        "no-share" => {
+            "ask the patient to run `galen consent deliver`; the proxy has no share for this consent and keys"
+        }
+        "stale" => "nothing: the proxy has something newer",
+        "limit" => "wait an hour: the proxy bounds what one caller gets",
+        "content" => "see that the proxy's store has the record's content; try again later",
+        "chain" => "try again later: the proxy's nodes are late, silent, or do not agree",
+        "deadline" => "check this machine's clock, then run it again",
+        "signature" => "see that the id is still controlled by this wallet: `galen doctor`",
+        "elsewhere" => "name a proxy of this network: `galen proxy status` says for which it is",
+        "not-recovered" => "finish the recovery on chain first, and wait until it is final",
+        "malformed" => "use the same release of galen as the proxy, or a newer one",
+        _ => "look into the proxy's log, or ask who serves it; the others go on without it",
     }
 }
 

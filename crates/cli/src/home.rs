@@ -171,6 +171,11 @@ impl ProfileDir {
         self.0.join("share")
     }
 
+    /// What a proxy keeps that this profile serves.
+    pub(crate) fn proxy(&self) -> PathBuf {
+        self.0.join("proxy")
+    }
+
     /// Journals of imports that can be resumed.
     pub(crate) fn imports(&self) -> PathBuf {
         self.0.join("imports")

@@ -398,7 +398,7 @@ pub(crate) fn wallet_payer(
 }
 
 /// Says how far a long read of the history is: after two seconds, and then as often.
-fn progress(ui: &Ui) -> Progress {
+pub(crate) fn progress(ui: &Ui) -> Progress {
     const INTERVAL: Duration = Duration::from_secs(2);
     let (ui, told) = (ui.clone(), Mutex::new(Instant::now()));
     Progress::new(move |done, total| {

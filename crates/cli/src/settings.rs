@@ -162,10 +162,11 @@ impl Settings {
             (environment.rpc_url.clone(), Origin::Environment("ETH_RPC_URL")),
             (own(|file| file.rpc_url.clone()), from_file()),
         ]);
-        let rpc_urls =
-            rpc_url.map(|Setting { value, origin }| Setting::new(vec![value], origin)).or_else(
-                || known.as_ref().map(|known| Setting::new(known.rpc_urls.clone(), from_book())),
-            );
+        let rpc_urls = rpc_url
+            .map(|Setting { value, origin }| Setting::new(split_urls(&value), origin))
+            .or_else(|| {
+                known.as_ref().map(|known| Setting::new(known.rpc_urls.clone(), from_book()))
+            });
         let relay = first([
             (flags.relay.clone(), Origin::Flag("--relay")),
             (own(|file| file.relay.clone()), from_file()),
@@ -468,6 +469,17 @@ pub(crate) fn read_toml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Opt
             "mend the line; `galen config show` prints every value and where it came from",
         )
     })
+}
+
+/// The URLs of a list with commas, each once: the same node twice is still one node.
+fn split_urls(text: &str) -> Vec<String> {
+    let mut urls: Vec<String> = Vec::new();
+    for url in text.split(',').map(str::trim).filter(|url| !url.is_empty()) {
+        if !urls.iter().any(|known| known == url) {
+            urls.push(url.to_owned());
+        }
+    }
+    urls
 }
 
 /// A URL without what may be secret: user, password, path and query.

@@ -13,8 +13,10 @@ use crate::when::{Instant, Lifetime};
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConsentCommand {
     Grant(ConsentGrantArgs),
+    Deliver(ConsentDeliverArgs),
     Revoke(ConsentRevokeArgs),
     RevokeAll(ConsentRevokeAllArgs),
+    Rotate(ConsentRotateArgs),
     List(ConsentListArgs),
     Export(ConsentExportArgs),
     Import(ConsentImportArgs),
@@ -23,8 +25,10 @@ pub(crate) enum ConsentCommand {
 
 /// Let somebody read categories of your records, for a purpose and a time.
 ///
-/// What comes out is one line of text for the reader: only the reader can open it. What they have
-/// opened cannot be taken back, also not by revoking.
+/// What comes out is one line of text for the reader: only the reader can open it. If you have proxies
+/// (`galen proxy add`), each read then needs some of them, and they answer only what is logged; without
+/// them nothing but the reader's honesty makes it log. What they have opened cannot be taken back, also
+/// not by revoking.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["category", "preset"]))]
 #[command(group = ArgGroup::new("end").required(true).args(["lasts", "until"]))]
@@ -70,6 +74,36 @@ pub(crate) struct ConsentGrantArgs {
     /// Every active organization of the network may read in an emergency (ETREAT, BTG).
     #[arg(long)]
     pub(crate) emergency: bool,
+    /// Hand the keys to the reader itself though you have proxies. Only for people you trust.
+    #[arg(long, conflicts_with_all = ["to_network", "emergency"])]
+    pub(crate) direct: bool,
+}
+
+/// Bring shares to proxies that could not be reached when they were made.
+///
+/// Every command of a patient that uses the network tries this, too. A proxy that lacks its share cannot
+/// help to read; the others can, as long as enough of them have theirs.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen consent deliver\n\n\
+    Exits 6 if a share still waits.\n\n\
+    Text output, separated by tabs: consent id, proxy, `delivered`, `waiting` or `refused`, why.")]
+pub(crate) struct ConsentDeliverArgs {}
+
+/// Change the keys: new records are sealed to new keys, which only the readers of live consents get.
+///
+/// Do this after you revoked somebody who may keep keys, or took a proxy out of the set. Organizations
+/// seal new records to the new keys at once. Old records move to them when the custodian seals them anew;
+/// with --finish all of them move now. What was read before cannot be taken back.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen consent rotate\n  galen consent rotate --finish\n\n\
+    A run that was interrupted goes on when it is given again. Readers of consents through proxies get the \
+    new keys with `galen grant fetch`; of direct ones you hand the lines on.\n\n\
+    Text output, separated by tabs: `epoch` and its number; a line for each consent: id, reader, \
+    `through` or `direct`, the line for the reader; with --finish `moved` and how many records.")]
+pub(crate) struct ConsentRotateArgs {
+    /// Seal all records of older keys anew now.
+    #[arg(long)]
+    pub(crate) finish: bool,
 }
 
 /// End a consent. What the reader has opened cannot be taken back.

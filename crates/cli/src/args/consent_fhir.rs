@@ -68,6 +68,9 @@ pub(crate) struct ConsentImportArgs {
     /// Show what would be granted, and sign nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Hand the keys to the readers themselves though you have proxies. Only for people you trust.
+    #[arg(long)]
+    pub(crate) direct: bool,
 }
 
 /// Say what consents are in SMART App Launch scopes, version 2, or what scopes are in categories.

@@ -67,6 +67,9 @@ pub(crate) struct RequestGrantArgs {
     /// Write the line for the reader to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Hand the keys to the reader itself though you have proxies. Only for people you trust.
+    #[arg(long)]
+    pub(crate) direct: bool,
 }
 
 /// Refuse a request. Nothing is sent: silence is the answer that the organization sees.

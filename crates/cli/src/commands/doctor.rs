@@ -1,5 +1,6 @@
 //! `galen doctor`: what is set, reachable, out of date or unsafe, and what to do about it.
 
+mod proxies;
 mod stores;
 
 use std::{path::Path, process::ExitCode};
@@ -283,6 +284,7 @@ async fn keys(globals: &Globals, ui: &Ui, report: &mut Report) {
         }
         Err(error) => report.error("keys", &error),
     }
+    proxies::examine(&session, report).await;
     match session.payer().pending().await {
         Ok(pending) if pending.is_empty() => report.ok("transactions", "none waits"),
         Ok(pending) => report.warn(

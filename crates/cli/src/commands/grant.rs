@@ -1,5 +1,7 @@
 //! `galen grant`: what the profile was granted.
 
+mod fetch;
+
 use std::process::ExitCode;
 
 use alloy_primitives::Bytes;
@@ -23,6 +25,9 @@ use crate::{
 /// Most grants that one book holds.
 const MAX_GRANTS: usize = 10_000;
 
+/// Most envelopes of one consent that are kept.
+const MAX_ENVELOPES: usize = 16;
+
 pub(crate) async fn run(
     command: &GrantCommand,
     session: &Session,
@@ -30,6 +35,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, CliError> {
     match command {
         GrantCommand::Add(args) => add(args, session, ui).await,
+        GrantCommand::Fetch(args) => fetch::run(args, session, ui).await,
         GrantCommand::List(_) => list_all(session, ui).await,
     }?;
     Ok(ExitCode::SUCCESS)
@@ -48,27 +54,25 @@ struct Line {
     patient: Party,
     #[serde(flatten)]
     terms: Terms,
+    /// How many proxies must answer for a read; none in direct mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxies: Option<Needed>,
     /// Own reads under it.
     reads: usize,
+}
+
+/// How many of how many proxies a read takes.
+#[derive(Debug, Serialize)]
+struct Needed {
+    needed: u8,
+    of: u8,
 }
 
 async fn add(args: &GrantAddArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
     let envelope = Bytes::from(Code::read(&args.grant, &[Kind::Grant])?.bytes);
     let grantee = session.grantee();
     let grant = waiting(ui, "take the grant", grantee.accept(&envelope)).await?;
-    session.change_book(|book| {
-        if book.grants.len() >= MAX_GRANTS {
-            let text = format!("a book holds at most {MAX_GRANTS} grants");
-            return Err(CliError::invalid(text, "use another profile"));
-        }
-        // The same consent again, sealed anew, takes the place of the older envelope.
-        let id = grant.consent().id();
-        let same =
-            |kept: &Bytes| grantee.accept_again(kept).is_ok_and(|it| it.consent().id() == id);
-        book.grants.retain(|kept| !same(kept));
-        book.grants.push(envelope.clone());
-        Ok(())
-    })?;
+    keep(session, &grantee, &grant, &envelope)?;
     let line = Line::new(session, &grantee, &grant).await?;
     if line.state == ConsentStatus::Revoked.as_str() {
         ui.warn("the consent is not (or no longer) on chain: nothing can be read under it");
@@ -77,6 +81,35 @@ async fn add(args: &GrantAddArgs, session: &Session, ui: &Ui) -> Result<(), CliE
         return ui.object(&line);
     }
     line.print(ui)
+}
+
+/// Keeps an envelope that was checked. Others of the same consent stay: each may hold keys of another epoch, and which
+/// of two counts is told by what is in them, not by which came last. Says whether it is new.
+pub(super) fn keep(
+    session: &Session,
+    grantee: &Grantee,
+    grant: &Grant,
+    envelope: &Bytes,
+) -> Result<bool, CliError> {
+    session.change_book(|book| {
+        if book.grants.contains(envelope) {
+            return Ok(false);
+        }
+        let id = grant.consent().id();
+        let same =
+            |kept: &Bytes| grantee.accept_again(kept).is_ok_and(|it| it.consent().id() == id);
+        let known: Vec<usize> =
+            (0..book.grants.len()).filter(|at| same(&book.grants[*at])).collect();
+        if known.len() >= MAX_ENVELOPES {
+            book.grants.remove(known[0]);
+        }
+        if book.grants.len() >= MAX_GRANTS {
+            let text = format!("a book holds at most {MAX_GRANTS} grants");
+            return Err(CliError::invalid(text, "use another profile"));
+        }
+        book.grants.push(envelope.clone());
+        Ok(true)
+    })
 }
 
 async fn list_all(session: &Session, ui: &Ui) -> Result<(), CliError> {
@@ -91,7 +124,7 @@ async fn list_all(session: &Session, ui: &Ui) -> Result<(), CliError> {
     grants.iter().try_for_each(|line| line.print(ui))
 }
 
-/// The grants in the book, oldest first.
+/// The grants in the book, oldest first; the envelopes of one consent joined.
 pub(crate) fn kept(session: &Session, grantee: &Grantee, ui: &Ui) -> Vec<Grant> {
     let book = session.book();
     let opened: Vec<Grant> =
@@ -100,7 +133,22 @@ pub(crate) fn kept(session: &Session, grantee: &Grantee, ui: &Ui) -> Vec<Grant> 
     if lost > 0 {
         ui.warn(&format!("{lost} kept grants do not open: they are for another network or key"));
     }
-    opened
+    let mut grants: Vec<Grant> = Vec::new();
+    for grant in opened {
+        let of = |known: &Grant| {
+            known.patient() == grant.patient() && known.consent().id() == grant.consent().id()
+        };
+        match grants.iter().position(of) {
+            Some(at) => {
+                // Of one patient and consent they always join.
+                if let Ok(joined) = grants[at].clone().join(grant) {
+                    grants[at] = joined;
+                }
+            }
+            None => grants.push(grant),
+        }
+    }
+    grants
 }
 
 impl Line {
@@ -115,11 +163,13 @@ impl Line {
             state: status.as_str(),
             patient: Party::new(session, grant.patient()),
             terms: Terms::new(session, grant.consent(), &categories),
+            proxies: grant.threshold().map(|(needed, of)| Needed { needed, of }),
             reads: accesses.iter().filter(|access| access.event.consent == id).count(),
         })
     }
 
     fn print(&self, ui: &Ui) -> Result<(), CliError> {
+        let proxies = self.proxies.as_ref().map(|it| format!("{} of {}", it.needed, it.of));
         row(
             ui,
             &[
@@ -131,6 +181,7 @@ impl Line {
                 &Instant::from_unix(self.terms.from),
                 &Instant::from_unix(self.terms.until),
                 &self.reads,
+                &proxies.unwrap_or_default(),
             ],
         )
     }

@@ -199,7 +199,8 @@ async fn grant(args: &RequestGrantArgs, session: &Session, ui: &Ui) -> Result<()
     if let Some(lasts) = args.lasts {
         request.lifetime = lasts.seconds();
     }
-    give(Wish { request, until: None, out: args.out.clone() }, &patient, session, ui).await
+    let wish = Wish { request, until: None, out: args.out.clone(), direct: args.direct };
+    give(wish, &patient, session, ui).await
 }
 
 /// The result of `galen request refuse --json`.

@@ -61,7 +61,9 @@ impl Moment {
 pub(crate) struct Landed {
     pub(crate) transaction: B256,
     pub(crate) block: u64,
-    pub(crate) gas: u64,
+    /// None where it was not looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gas: Option<u64>,
     #[serde(flatten)]
     pub(crate) finality: Finality,
 }
@@ -125,7 +127,13 @@ impl Horizon {
 
     pub(crate) fn landed(&self, sent: &Sent) -> Landed {
         let Sent { transaction, block, gas, .. } = *sent;
-        Landed { transaction, block, gas, finality: self.finality(block) }
+        Landed { transaction, block, gas: Some(gas), finality: self.finality(block) }
+    }
+
+    /// As [`Horizon::landed`], of what the history tells.
+    pub(crate) fn landed_at(&self, at: Position) -> Landed {
+        let Position { transaction, block, .. } = at;
+        Landed { transaction, block, gas: None, finality: self.finality(block) }
     }
 }
 

@@ -1,12 +1,10 @@
 //! `galen consent import`: FHIR Consents become grants, as one change.
 
-use alloy_primitives::Bytes;
 use galen_fhir::{
     Document,
     consent::{ConsentDocument, GranteeMap, ImportOptions, Plan, PlannedGrant, plan},
 };
 use galen_sdk::{GrantRequest, MAX_GRANTS, Patient};
-use galen_types::Consent;
 use serde::Serialize;
 
 use crate::{
@@ -14,10 +12,10 @@ use crate::{
     asked::AskError,
     code::{Code, Kind},
     commands::{
-        consent::{Terms, forget, keep, warn},
+        consent::{Made, Shares, Terms, Way, grant_all, warn},
         effect::Effect,
         fhir::read_input,
-        shown::{Landed, Party, category, landed, purposes, sending, waiting},
+        shown::{Landed, Party, category, landed, purposes, waiting},
     },
     error::CliError,
     session::Session,
@@ -33,6 +31,9 @@ struct Imported {
     read: usize,
     grants: Vec<Grant>,
     left_out: Vec<LeftOut>,
+    /// None in direct mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxies: Option<Shares>,
     /// None with `--dry-run`, and if nothing is granted.
     #[serde(skip_serializing_if = "Option::is_none")]
     sent: Option<Landed>,
@@ -105,6 +106,7 @@ pub(crate) async fn run(
         read: consents.len(),
         grants: wanted.iter().map(|one| Grant::new(session, one)).collect(),
         left_out: left_out.collect(),
+        proxies: None,
         sent: None,
     };
     answer.explain(&wanted, ui);
@@ -114,7 +116,7 @@ pub(crate) async fn run(
     if !args.dry_run {
         let warn = |one: &Wanted| warn(&one.request, session, ui);
         wanted.iter().for_each(warn);
-        grant(&wanted, &mut answer, patient, session, ui).await?;
+        grant(&wanted, &Way::of(session, args.direct), &mut answer, patient, session, ui).await?;
     }
     if ui.json() {
         return ui.object(&answer);
@@ -194,44 +196,26 @@ fn nothing(answer: &Imported) -> CliError {
     CliError::invalid(text, help)
 }
 
-/// Makes all terms, keeps them, seals the keys to each reader, and only then changes the chain, once.
+/// Makes all terms, and grants them as one change.
 async fn grant(
     wanted: &[Wanted],
+    way: &Way,
     answer: &mut Imported,
     patient: &Patient,
     session: &Session,
     ui: &Ui,
 ) -> Result<(), CliError> {
-    let mut consents: Vec<Consent> = Vec::new();
-    let mut envelopes = Vec::new();
+    let mut consents = Vec::new();
     for (nth, one) in (0_u16..).zip(wanted) {
         let terms = patient.terms(&one.request, nth);
         let mut consent = waiting(ui, "make the consents' terms", terms).await?;
         consent.expiry = one.until;
-        envelopes.push(if consent.is_network() {
-            None
-        } else {
-            let doing = "seal the keys to the reader";
-            Some(Bytes::from(sending(ui, doing, patient.envelope(&consent)).await?))
-        });
-        consents.push(consent);
+        consents.push((consent, one.request.categories.clone()));
     }
-    for ((one, consent), envelope) in wanted.iter().zip(&consents).zip(&envelopes) {
-        keep(session, consent, &one.request.categories, envelope.clone())?;
-    }
-    let sent = match sending(ui, "grant the consents", patient.grant_terms(&consents)).await {
-        Ok(sent) => sent,
-        Err(error) => {
-            consents.iter().try_for_each(|consent| forget(session, &error, consent.id()))?;
-            return Err(error);
-        }
-    };
-    session.change_book(|book| {
-        let granted = book.consents.iter_mut().filter(|known| consents.contains(&known.consent));
-        granted.for_each(|known| known.granted_in = sent.block);
-        Ok(())
-    })?;
-    for ((grant, consent), envelope) in answer.grants.iter_mut().zip(&consents).zip(envelopes) {
+    let Made { envelopes, sent, through } = grant_all(&consents, way, patient, session, ui).await?;
+    answer.proxies = through;
+    let made = consents.iter().zip(envelopes);
+    for (grant, ((consent, _), envelope)) in answer.grants.iter_mut().zip(made) {
         let terms = Terms::new(session, consent, &[]);
         (grant.id, grant.from, grant.until) = (Some(terms.id), Some(terms.from), terms.until);
         grant.grant = envelope.map(|it| Code::new(Kind::Grant, it.to_vec()).to_string());

@@ -13,7 +13,8 @@ use crate::{
     commands::{
         access::{Line, Reader, end, ranked},
         grant::kept,
-        shown::{Party, SignedBy, category, document, sending, waiting},
+        proxy::asking,
+        shown::{Party, SignedBy, category, document, waiting},
     },
     error::CliError,
     outfile::OutFile,
@@ -108,7 +109,7 @@ async fn own(
 
 async fn granted(args: &GetArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
     let purpose = args.purpose.ok_or(AskError::NoPurpose)?;
-    let grantee = session.grantee();
+    let grantee = asking(session, ui)?;
     let mut covered: Vec<(Grant, RecordKey)> = Vec::new();
     for grant in kept(session, &grantee, ui) {
         let keys = grantee.covered(grant.patient(), grant.consent());
@@ -126,21 +127,22 @@ async fn granted(args: &GetArgs, session: &Session, ui: &Ui) -> Result<(), CliEr
     let covers = |grant: &&Grant| grant.consent().segments.contains(key.segment);
     let grant = grants.iter().find(covers).ok_or(AskError::NotGranted)?;
     let signed = args.signed;
-    let reader = Reader { grantee: &grantee, grant, purpose, signed, session, ui };
+    let (grantee, logged) = (&grantee, false);
+    let reader = Reader { grantee, grant, purpose, signed, logged, session, ui };
     if let Some(path) = &args.out {
         let line = reader.read_large(&key, Some(path), (args.force, args.signed)).await?;
         return finish(Source::Granted(Box::new(line)), None, ui);
     }
     let batch = [key.id()];
-    let work = grantee.read(grant, purpose, &batch);
-    let (read, sent) = sending(ui, "log the read and open the record", work).await?;
+    let (read, logged) = reader.open(&batch).await?;
     let Some(one) = read.first() else { return Err(AskError::NotGranted.into()) };
-    ui.status(&format!("the patient sees this read: transaction {:#x}", sent.transaction));
+    let logged = reader.logged_at(&key, logged).await?;
+    ui.status(&format!("the patient sees this read: transaction {:#x}", logged.transaction));
     if !ui.json() {
         return print(&one.opened, args.signed, ui);
     }
     let (media_type, bytes) = document(&one.opened, args.signed);
-    let mut line = reader.line(&key, media_type, bytes.len() as u64, None, &sent).await?;
+    let mut line = reader.line(&key, media_type, bytes.len() as u64, None, logged);
     line.signature = one.signature.map(|signature| SignedBy::new(session, &signature));
     finish(Source::Granted(Box::new(line)), Some(raw(bytes)?), ui)
 }
