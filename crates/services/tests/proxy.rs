@@ -3,6 +3,8 @@
 
 #[path = "proxy/keeping.rs"]
 mod keeping;
+#[path = "proxy/nodes.rs"]
+mod nodes;
 #[path = "proxy/refusals.rs"]
 mod refusals;
 #[path = "proxy/stage.rs"]

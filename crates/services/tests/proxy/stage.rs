@@ -9,7 +9,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use alloy::{network::TransactionBuilder, rpc::types::TransactionRequest, sol_types::SolStruct};
+use alloy::{
+    network::TransactionBuilder, providers::Provider, rpc::types::TransactionRequest,
+    sol_types::SolStruct,
+};
 use alloy_primitives::{Address, B256, Bytes, U256, aliases::U48};
 use axum::{
     body::Body,
@@ -141,6 +144,12 @@ impl Stage {
     /// A configuration of proxy `n` whose store is in this directory.
     pub(crate) fn config(&self, n: u8, directory: &Path) -> ProxyConfig {
         proxy_config(self.ledger.clone(), self.storage.clone(), n, directory)
+    }
+
+    /// The ledger as these nodes have it.
+    pub(crate) async fn over(&self, provider: impl Provider + 'static) -> Ledger {
+        let (address, block) = (self.ledger.id().contract, self.ledger.deployed_in());
+        Ledger::connect(provider, address, block).await.unwrap()
     }
 
     /// Proxy `n` with its store below the stage's directory.
@@ -423,6 +432,20 @@ pub(crate) fn key_request(ask: &KeyAsk) -> typed::KeyRequest {
         consent: ask.consent,
         records: ask.records.clone(),
         deadline: U48::saturating_from(ask.deadline),
+    }
+}
+
+/// Copies a folder.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
