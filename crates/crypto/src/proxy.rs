@@ -33,12 +33,15 @@
 //!
 //! # What it gives, and what not
 //!
-//! - Fewer than `t` proxies with any readers, of one grant or many, learn nothing about `a` beyond what the readers
-//!   can compute anyway: their shares are points of a polynomial with a uniform coefficient left.
-//! - `t` proxies and one reader of the same grant know `a`, and so everything of that segment and epoch.
-//! - An answer opens one capsule. Nothing but a discrete logarithm leads from answers to a share.
+//! - Fewer than `t` proxies with any readers, of one grant or many, open nothing that enough proxies did not answer
+//!   for; all proxies without a reader open nothing at all.
+//! - `t` proxies and one reader of the same grant know `a`, and so everything of that segment and epoch. Under a
+//!   consent that names nobody `t` proxies need no reader.
+//! - An answer opens one capsule, for ever.
 //! - The elliptic curve falls to a quantum computer; then whoever has an X-Wing secret of the segment, that
 //!   is any reader of the epoch, opens everything. Without one, nobody does.
+//!
+//! What is assumed for it and how it is argued: `docs/protocol.md`, section 14.
 
 mod answer;
 mod offer;
