@@ -250,6 +250,9 @@ fn help_for_chain(error: &ChainError) -> &'static str {
         ChainError::PlainHttp { .. } => {
             "use an https address; inside a VPN: `galen network add NAME --allow-plain-http`"
         }
+        ChainError::Disagreement { .. } => {
+            "try again; if it stays, one of the nodes lags, lies or is silent: replace it"
+        }
         ChainError::OtherChain { .. } => {
             "choose a node of the network's chain, or another --network"
         }

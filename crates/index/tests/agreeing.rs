@@ -8,7 +8,7 @@ mod node;
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use alloy::{
@@ -19,13 +19,13 @@ use alloy::{
 };
 use common::{Stage, account, assert_same, chain, fresh};
 use galen_chain::{
-    BlockReader, ChainError, HistoryMode, Ledger,
+    BlockReader, ChainError, Finality, HistoryMode, Ledger,
     contract::HealthLedger,
-    rpc::{Agreeing, RpcOptions},
+    rpc::{Agreeing, NodeStatus, RpcOptions},
 };
 use galen_devchain::DevChain;
-use galen_index::View;
-use galen_types::{ErrorKind, KeyBundleId};
+use galen_index::{HistoryOptions, View};
+use galen_types::{ContentRef, ErrorKind, KeyBundleId};
 use node::{Kind, LIES, Lie, Node, Rng};
 use serde_json::Value;
 
@@ -249,6 +249,162 @@ async fn a_quorum_that_lags_shows_the_chain_as_it_was() {
         let expected = whole.events().iter().take_while(|event| event.at.block <= head);
         assert!(events.iter().eq(expected.map(|event| &**event)), "{lies:?}");
     }
+}
+
+/// Nobody waits for it: waiting once would take longer than all of these questions.
+#[tokio::test]
+async fn a_silent_or_slow_node_costs_nothing() {
+    let (chain, stage) = stage().await;
+    for kind in [Kind::Silent, Kind::Slow] {
+        for place in 0..3 {
+            let (agreeing, _) = trio(&chain, one(Lie { kind, salt: 0 }, place), 2);
+            let provider = agreeing.provider();
+            let start = Instant::now();
+            for question in 0..60 {
+                // Receipts come from one node at a time; their turn is below.
+                ask(if question % QUESTIONS == 5 { 0 } else { question }, &provider, &stage)
+                    .await
+                    .unwrap();
+            }
+            assert!(start.elapsed() < OPTIONS.timeout, "{kind:?} {place}: {:?}", start.elapsed());
+            let start = Instant::now();
+            for _ in 0..20 {
+                ask(5, &provider, &stage).await.unwrap();
+            }
+            // The first time the next node is asked after a while, and from then on first.
+            assert!(start.elapsed() < OPTIONS.timeout, "{kind:?} {place}: {:?}", start.elapsed());
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_silent_nodes_are_an_error_in_bounded_time() {
+    let (chain, stage) = stage().await;
+    let silent = Some(Lie { kind: Kind::Silent, salt: 0 });
+    let nodes = [silent, None, silent].map(|lie| Node::new(&chain, lie).provider());
+    let options = RpcOptions { timeout: Duration::from_millis(200), retries: 1, ..OPTIONS };
+    let provider = Agreeing::of(nodes.to_vec(), 2, options).unwrap().provider();
+    for question in 0..7 {
+        let start = Instant::now();
+        let error = ask(question, &provider, &stage).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{question}: {error:?}");
+        // Two tries and the pause between them.
+        assert!(start.elapsed() < Duration::from_secs(3), "{question}: {:?}", start.elapsed());
+    }
+}
+
+/// Two branches of one chain: the one that two nodes have is the chain, and where each node has another one there
+/// is none.
+#[tokio::test]
+async fn of_two_heads_the_one_of_the_quorum_counts() {
+    // The same transactions make the same blocks.
+    let ((chain, stage), (twin, _), (third, _)) = (stage().await, stage().await, stage().await);
+    assert_eq!(chain.head(), twin.head());
+    for (seconds, chain) in [(1, &chain), (2, &twin), (3, &third)] {
+        chain.advance_time(seconds).unwrap();
+        chain.mine().unwrap();
+    }
+    assert_ne!(chain.head().hash, twin.head().hash);
+    let over = |chains: [&DevChain; 3]| {
+        let nodes = chains.map(|chain| Node::new(chain, None).provider()).to_vec();
+        Agreeing::of(nodes, 2, OPTIONS).unwrap()
+    };
+    for chains in [[&chain, &twin, &chain], [&twin, &chain, &chain], [&chain, &chain, &twin]] {
+        let agreeing = over(chains);
+        let block = agreeing.provider().get_block_by_number(BlockNumberOrTag::Latest).await;
+        assert_eq!(block.unwrap().unwrap().header.hash, chain.head().hash);
+        let ledger = ledger(&stage, &agreeing).await.unwrap();
+        assert_same(
+            &fresh(&ledger, HistoryMode::Blocks).await,
+            &fresh(&stage.ledger, HistoryMode::Blocks).await,
+        );
+    }
+    let provider = over([&chain, &twin, &third]).provider();
+    let error = ChainError::from(provider.get_block_number().await.unwrap_err());
+    assert!(matches!(error, ChainError::Disagreement { asked: 3, agreed: 1, .. }), "{error:?}");
+}
+
+/// What was agreed on before a reorganization is not what is agreed on after it.
+#[tokio::test]
+async fn a_view_follows_a_reorganization() {
+    let (chain, mut stage) = stage().await;
+    let lies = one(Lie { kind: Kind::NoLogs, salt: 0 }, 0);
+    let (agreeing, _) = trio(&chain, lies, 2);
+    let options = HistoryOptions { finality: Finality::Depth(64), ..HistoryOptions::default() };
+    let mut view = View::open(&ledger(&stage, &agreeing).await.unwrap(), options);
+    for depth in [1, 3, 2] {
+        view.sync().await.unwrap();
+        chain.reorg(depth).unwrap();
+        chain.advance_time(7).unwrap();
+        for _ in 0..depth {
+            stage.propose(1).await.unwrap();
+        }
+        view.sync().await.unwrap();
+        assert_same(&view, &fresh(&stage.ledger, HistoryMode::Blocks).await);
+    }
+}
+
+/// Whoever takes it first has sent it; a node that says that it sent something else has not.
+#[tokio::test]
+async fn what_one_node_takes_is_sent() {
+    for kind in [Kind::Error, Kind::Silent, Kind::OtherReceipt, Kind::Dear, Kind::Stale] {
+        let (chain, stage) = stage().await;
+        let (agreeing, _) = trio(&chain, one(Lie { kind, salt: 0 }, 1), 2);
+        let paid = ledger(&stage, &agreeing).await.unwrap().paid_by(&account(1));
+        let view = fresh(&stage.ledger, HistoryMode::Blocks).await;
+        let keys = view.chart(stage.patient.id()).unwrap().keys().last().unwrap().bundle;
+        let (bundle, content) = (common::hash(77), ContentRef::swarm(common::hash(77)));
+        let sent =
+            paid.publish_keys(&stage.patient, keys, KeyBundleId(bundle), content, common::LATER);
+        let sent = sent.await.unwrap_or_else(|error| panic!("{kind:?}: {error:?}"));
+        assert_eq!(sent.block, chain.head().number, "{kind:?}");
+    }
+}
+
+/// A refusal says that a transaction never lands. One node cannot say so.
+#[tokio::test]
+async fn a_transaction_is_refused_by_a_quorum_alone() {
+    let (chain, _) = stage().await;
+    let silent = Some(Lie { kind: Kind::Silent, salt: 0 });
+    let options = RpcOptions { timeout: Duration::from_millis(200), ..OPTIONS };
+    for (lies, refused) in
+        [([None; 3], true), ([silent, None, None], true), ([silent, silent, None], false)]
+    {
+        let nodes = lies.map(|lie| Node::new(&chain, lie).provider()).to_vec();
+        let provider = Agreeing::of(nodes, 2, options.clone()).unwrap().provider();
+        let error = provider.send_raw_transaction(&[1, 2, 3]).await.map(drop).unwrap_err();
+        assert_eq!(error.is_error_resp(), refused, "{lies:?}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_of_nodes_tells_who_lags_and_who_is_elsewhere() {
+    let (chain, _) = stage().await;
+    let head = chain.head();
+    let lies = [None, Some(Kind::Stale), Some(Kind::OwnChain), None, Some(Kind::Error)];
+    let lies = lies.map(|kind| kind.map(|kind| Lie { kind, salt: 0 }));
+    let nodes = lies.map(|lie| Node::new(&chain, lie).provider()).to_vec();
+    let agreeing = Agreeing::of(nodes, 3, OPTIONS).unwrap();
+    assert_eq!(agreeing.counts(), (5, 3));
+    let status = agreeing.status().await;
+    let row = |node: &NodeStatus| (node.head, node.lag, node.agrees, node.fault.is_some());
+    let rows: Vec<_> = status.nodes.iter().map(row).collect();
+    // Three name the newest block, and only two of them have the same one: there is no agreed head.
+    assert!(status.head.is_none() && status.fault.is_some(), "{status:?}");
+    assert!(rows.iter().all(|row| row.2.is_none()), "{rows:?}");
+
+    let lies = [None, Some(Kind::Stale), Some(Kind::OwnChain), None, None];
+    let lies = lies.map(|kind| kind.map(|kind| Lie { kind, salt: 0 }));
+    let nodes = lies.map(|lie| Node::new(&chain, lie).provider()).to_vec();
+    let status = Agreeing::of(nodes, 3, OPTIONS).unwrap().status().await;
+    assert_eq!(status.head, Some((head.number, head.hash, head.timestamp)));
+    assert_eq!(status.agreeing(), 4);
+    let rows: Vec<_> = status.nodes.iter().map(row).collect();
+    let good = (Some(head.number), Some(0), Some(true), false);
+    let stale = (Some(head.number - 3), Some(3), Some(true), false);
+    let elsewhere = (Some(head.number), Some(0), Some(false), false);
+    assert_eq!(rows, [good, stale, elsewhere, good, good]);
+    assert_eq!(status.nodes[1].node, "node 2");
 }
 
 /// Ten thousand forged answers: none is taken.

@@ -85,8 +85,8 @@ struct Inner {
 
 /// Connects to several nodes of one chain of which `quorum` must agree. Asks nothing yet.
 ///
-/// The longest that a question takes is `timeout × (retries + 1)` and a pause of at most 5 s before each retry; a
-/// node that is silent or slow costs nothing while the others agree. Errors name nodes by scheme and host alone.
+/// The longest that a question takes is `2 × timeout × (retries + 1)` and a pause of at most 5 s before each retry;
+/// a node that is silent or slow costs nothing while the others agree. Errors name nodes by scheme and host alone.
 ///
 /// # Errors
 ///
@@ -257,7 +257,8 @@ impl Inner {
     ) -> Result<Answered<Value>, ChainError> {
         let way = way(method);
         let retries = if way == Way::Send { 0 } else { self.options.retries };
-        let after = self.options.timeout * (retries + 1);
+        // A question about the newest block is two: which one, and what then.
+        let after = self.options.timeout * (retries + 1) * 2;
         let asking = async {
             let mut attempt = 0;
             loop {

@@ -314,6 +314,7 @@ fn shaped(kind: Kind, salt: u64, method: &str, mut value: Value) -> Value {
     match method {
         "eth_getBlockByNumber" | "eth_getBlockByHash" => block(kind, salt, value),
         "eth_blockNumber" if kind == Kind::TooHigh => json!(format!("{:#x}", (1 << 40) + salt)),
+        "eth_sendRawTransaction" if kind == Kind::OtherReceipt => other_hash(salt),
         "eth_getLogs" => {
             if let Some(logs) = value.as_array_mut() {
                 change_logs(kind, salt, logs);

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// After this long without receipts from one node the next is asked too.
-const NEXT_NODE_AFTER: Duration = Duration::from_secs(1);
+const NEXT_NODE_AFTER: Duration = Duration::from_millis(250);
 
 /// Headers that are remembered for their receipts: twice what a reader of history has open at once.
 const MAX_RECENT: usize = 64;
