@@ -56,7 +56,7 @@ pub(crate) enum At {
 }
 
 /// The chain. Never empty: the genesis block is always there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Chain {
     pub(crate) chain_id: u64,
     pub(crate) gas_limit: u64,

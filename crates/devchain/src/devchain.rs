@@ -77,6 +77,20 @@ impl DevChain {
         Self { core: Arc::new(Mutex::new(core)) }
     }
 
+    /// Another chain that stands where this one stands, with the same blocks, clock and unlocked keys, and
+    /// goes its own way from there. It lives in memory, wherever this one lives.
+    pub fn fork(&self) -> Self {
+        self.read(|core| {
+            Self::new(Core {
+                chain: core.chain.clone(),
+                config: core.config.clone(),
+                clock_offset: core.clock_offset,
+                store: None,
+                unlocked: core.unlocked.clone(),
+            })
+        })
+    }
+
     /// The chain id.
     pub fn chain_id(&self) -> u64 {
         self.read(|core| core.chain.chain_id)

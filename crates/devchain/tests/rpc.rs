@@ -473,6 +473,26 @@ async fn reorganization_takes_blocks_back_and_makes_others() {
     assert_eq!(provider.get_balance(key(1).address()).await.unwrap(), ether(1_000));
 }
 
+#[tokio::test]
+async fn a_fork_stands_where_the_chain_stood_and_goes_its_own_way() {
+    let chain = DevChain::in_memory(config());
+    let store = deploy(&provider(&chain), &code::store()).await;
+    send(&provider(&chain), call(store, code::words([1, 1]))).await;
+    chain.advance_time(60).unwrap();
+    let fork = chain.fork();
+    assert_eq!(fork.head(), chain.head());
+    send(&provider(&fork), call(store, code::words([1, 2]))).await;
+    fork.reorg(1).unwrap();
+    send(&provider(&fork), call(store, code::words([1, 3]))).await;
+    let value = |chain: &DevChain| {
+        let provider = provider(chain);
+        async move { provider.get_storage_at(store, U256::from(1)).await.unwrap() }
+    };
+    assert_eq!((value(&chain).await, value(&fork).await), (U256::from(1), U256::from(3)));
+    // The clock went along.
+    assert_eq!(fork.head().timestamp, chain.mine().unwrap().timestamp);
+}
+
 #[test]
 fn time_moves_only_forward_and_by_request() {
     let chain = DevChain::in_memory(config());
