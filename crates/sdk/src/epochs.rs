@@ -78,35 +78,33 @@ impl Patient {
     /// [`Error::Chain`].
     pub async fn epochs_in_use(&self) -> Result<BTreeMap<Segment, BTreeSet<u32>>, Error> {
         let epoch = self.epoch().await?;
-        let (records, published) = self
+        let newest = self
             .galen()
             .with_chart(self.id(), |chart| {
-                let records = chart.records().filter(|record| !record.is_retracted());
-                let contents = |record: &galen_index::Record| {
-                    let contents = record.current().contents.iter().rev();
-                    (record.key.segment, contents.copied().collect::<Vec<_>>())
-                };
                 let published: Vec<_> = chart.keys().iter().map(|entry| entry.at).collect();
-                (records.map(contents).collect::<Vec<_>>(), published)
+                let records = chart.records().filter(|record| !record.is_retracted());
+                let newest = records.filter_map(|record| {
+                    let newest = record.current().contents.last()?;
+                    // The highest epoch that there was when the content was named.
+                    let then = published.iter().filter(|at| **at < newest.at).count();
+                    let then = u32::try_from(then).unwrap_or(epoch).clamp(FIRST_EPOCH, epoch);
+                    Some((record.key.segment, newest.content, then))
+                });
+                newest.collect::<Vec<_>>()
             })
             .await?;
-        self.look_up(records.iter().filter_map(|(_, contents)| Some(contents.first()?.content)))
-            .await?;
+        let unclear = newest.iter().filter(|(_, _, then)| *then > FIRST_EPOCH);
+        self.look_up(unclear.map(|(_, content, _)| *content)).await?;
         let known = self.epochs().contents.lock().await;
         let mut used: BTreeMap<Segment, BTreeSet<u32>> = BTreeMap::new();
-        for (segment, contents) in &records {
-            let used = used.entry(*segment).or_default();
-            let Some(newest) = contents.first() else { continue };
-            match known.get(&newest.content) {
-                Some(Some(found)) if (FIRST_EPOCH..=epoch).contains(found) => {
+        for (segment, content, then) in newest {
+            let used = used.entry(segment).or_default();
+            match known.get(&content) {
+                Some(Some(found)) if (FIRST_EPOCH..=then).contains(found) => {
                     used.insert(*found);
                 }
                 // Readers fall back to what was there before it.
-                _ => {
-                    let then = published.iter().filter(|at| **at < newest.at).count();
-                    let then = u32::try_from(then).unwrap_or(epoch).clamp(FIRST_EPOCH, epoch);
-                    used.extend(FIRST_EPOCH..=then);
-                }
+                _ => used.extend(FIRST_EPOCH..=then),
             }
         }
         Ok(used)

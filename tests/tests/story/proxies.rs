@@ -1,23 +1,32 @@
 //! Sharing while the patient is away: epochs of keys, proxies, and what they cannot spoil.
 
-#[path = "stand_in.rs"]
+#[path = "proxies/served.rs"]
+mod served;
+#[path = "proxies/stand_in.rs"]
 mod stand_in;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use alloy_primitives::Address;
 use galen_chain::CosignPolicy;
+use galen_devchain::DevChain;
 use galen_fhir::Category;
 use galen_sdk::{
-    Error, GrantRequest, Granted, Grantee, Identity, NewRecord,
+    AttachedFile, Error, Grant, GrantRequest, Granted, Grantee, Identity, NewRecord,
     proxies::{Asking, ProxyClient, ProxyError, ProxySet, ShareDelivery},
 };
-use galen_types::{ErrorKind, Purpose, PurposeSet};
+use galen_types::{ErrorKind, Purpose, PurposeSet, RecordId};
 
-use crate::{DAY, Network, account, document, fhir, kind, seed};
+use crate::{DAY, Network, account, document, fhir, identity, kind, seed};
+use served::DEPTH;
 use stand_in::{Mood, StandIn};
 
 const TREATMENT: Purpose = Purpose::Treatment;
@@ -51,6 +60,40 @@ async fn deliver(shares: &[ShareDelivery]) {
     for share in shares {
         client().deliver(share).await.unwrap();
     }
+}
+
+/// Buries what was logged under so many blocks that proxies take it for final.
+fn bury(chain: &DevChain) {
+    for _ in 0..DEPTH {
+        chain.mine().unwrap();
+    }
+}
+
+/// Logs reads, and waits until proxies take them for final.
+async fn log(
+    network: &Network,
+    grantee: &Grantee,
+    grant: &Grant,
+    purpose: Purpose,
+    records: &[RecordId],
+) {
+    let covered = grantee.covered(grant.patient(), grant.consent()).await.unwrap();
+    let keys: Vec<_> = covered.into_iter().filter(|it| records.contains(&it.id())).collect();
+    grantee.log(grant.patient(), grant.consent(), purpose, &keys).await.unwrap();
+    bury(&network.chain);
+}
+
+/// The documents that somebody reads under a grant.
+async fn documents(
+    network: &Network,
+    grantee: &Grantee,
+    grant: &Grant,
+    purpose: Purpose,
+    records: &[RecordId],
+) -> Result<Vec<Vec<u8>>, Error> {
+    log(network, grantee, grant, purpose, records).await;
+    let read = grantee.open_logged(grant, records).await?;
+    Ok(read.iter().map(|read| fhir(&read.opened).to_vec()).collect())
 }
 
 /// A grant of these categories to the physician, delivered to everybody.
@@ -162,4 +205,132 @@ async fn two_of_three_proxies_open_a_record_whatever_the_third_does() {
     let Error::TooFewProxies { answered: 0, said, .. } = refused else { panic!("{refused}") };
     let revoked = |error: &ProxyError| matches!(error, ProxyError::Refused { cause, .. } if cause == "revoked");
     assert_eq!(said.iter().filter(|(_, error)| revoked(error)).count(), 2, "{said:?}");
+}
+
+#[tokio::test]
+async fn records_of_old_and_new_epochs_are_read_while_the_patient_is_away() {
+    let network = Network::new().await;
+    let (proxies, set) = served::three(&network).await;
+    let patient = &network.patient;
+    let old = network.accepted(&[Category::Vitals]).await;
+    let first = granted(&network, &set, &[Category::Vitals]).await;
+
+    // The grantee got nothing from the patient: proxies know where its envelope lies.
+    let physician = asking(&network, 20);
+    let offered = physician.offered(&set.places[0].url, None).await.unwrap();
+    assert_eq!(offered.grants.len(), 1);
+    let (grant, kept) = physician.accept_offered(&offered.grants[0]).await.unwrap();
+    assert_eq!(kept, first.envelope);
+    let vitals = document(Category::Vitals).payload.expose().to_vec();
+
+    // Before the read is final, proxies say so and are asked again.
+    let hasty = asking(&network, 1).read(&grant, TREATMENT, &old).await.unwrap_err();
+    assert_eq!(hasty.kind(), ErrorKind::Unavailable);
+    let (chain, waited) = (network.chain.clone(), Arc::new(AtomicBool::new(false)));
+    let mine = Arc::clone(&waited);
+    let patient_asking = Asking::default().by(client()).telling(move |progress| {
+        if progress.waiting_for_finality == 3 && !mine.swap(true, Ordering::SeqCst) {
+            bury(&chain);
+        }
+    });
+    let calm = network.physician.clone().asking_proxies(patient_asking);
+    let (read, _) = calm.read(&grant, TREATMENT, &old).await.unwrap();
+    assert_eq!(fhir(&read[0].opened), vitals);
+    assert!(waited.load(Ordering::SeqCst));
+    proxies[0].stop();
+
+    // A new epoch: what is written under it opens once the keys are renewed, and so does what was there before.
+    patient.next_epoch().await.unwrap();
+    let new = network.accepted(&[Category::Vitals]).await;
+    let both = [old[0], new[0]];
+    let error = documents(&network, &asking(&network, 1), &grant, TREATMENT, &both).await;
+    assert!(matches!(error.unwrap_err(), Error::TooFewProxies { .. }));
+    let renewed = patient.renew(&[first.consent], &set).await.unwrap().pop().unwrap();
+    deliver(&renewed.shares[1..]).await;
+    let newer = physician.accept(&renewed.envelope).await.unwrap();
+    assert_eq!(newer.epochs(), [1, 2]);
+    let joined = newer.join(grant.clone()).unwrap();
+    let read = documents(&network, &physician, &joined, TREATMENT, &both).await.unwrap();
+    assert_eq!(read, [vitals.as_slice(), &vitals]);
+    // The halves from before are of another split.
+    let error = documents(&network, &asking(&network, 1), &grant, TREATMENT, &old).await;
+    assert!(matches!(error.unwrap_err(), Error::TooFewProxies { answered: 0, .. }));
+
+    // Once nothing lies under the old epoch, nobody gets keys of it.
+    patient.reseal(&old).await.unwrap();
+    let renewed = patient.renew(&[first.consent], &set).await.unwrap().pop().unwrap();
+    deliver(&renewed.shares[1..]).await;
+    let last = physician.accept(&renewed.envelope).await.unwrap();
+    assert_eq!(last.epochs(), [2]);
+    let read = documents(&network, &physician, &last, TREATMENT, &both).await.unwrap();
+    assert_eq!(read.len(), 2);
+
+    // A revoked grantee with all that it ever had gets nothing more.
+    patient.revoke(first.consent.id()).await.unwrap();
+    let everything = joined.join(last).unwrap();
+    let refused = asking(&network, 1).open_logged(&everything, &both).await.unwrap_err();
+    let Error::TooFewProxies { answered: 0, said, .. } = refused else { panic!("{refused}") };
+    assert!(said.iter().any(|(_, said)| said.kind() == ErrorKind::Denied), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_long_attachment_is_streamed_through_proxies() {
+    const LEN: usize = 11 << 20;
+    let network = Network::new().await;
+    let (_proxies, set) = served::three(&network).await;
+    let bytes: Vec<u8> = (0..=250).cycle().take(LEN).collect();
+    let path = network.files.path().join("scan.dcm");
+    fs::write(&path, &bytes).unwrap();
+    let media_type = "application/dicom".parse().unwrap();
+    let category = Category::DiagnosticReports.index();
+    let file = AttachedFile { category, media_type, path };
+    let policy = CosignPolicy::default();
+    let announced = network.author.attach(&network.contact, &file, &policy).await.unwrap();
+    let (id, record) = (announced.proposal, announced.records[0].id());
+    network.patient.answer(id, [0], [], &policy, &BTreeMap::new()).await.unwrap();
+
+    let granted = granted(&network, &set, &[Category::DiagnosticReports]).await;
+    let physician = asking(&network, 20);
+    let grant = physician.accept(&granted.envelope).await.unwrap();
+    log(&network, &physician, &grant, TREATMENT, &[record]).await;
+    let (read, manifest) = physician.export_logged(&grant, record, Vec::new()).await.unwrap();
+    assert_eq!(manifest.committed.len, LEN as u64);
+    assert!(read == bytes, "what was attached");
+}
+
+#[tokio::test]
+async fn every_active_organization_reads_in_an_emergency_and_nobody_else() {
+    let network = Network::new().await;
+    let (_proxies, set) = served::three(&network).await;
+    let records = network.accepted(&[Category::Allergies]).await;
+    let patient = network.patient.id();
+    let request = GrantRequest {
+        purposes: PurposeSet::from_iter([Purpose::BreakTheGlass]),
+        ..request(Address::ZERO, &[Category::Allergies])
+    };
+    let granted = network.patient.grant_through(&request, &set).await.unwrap();
+    assert!(granted.envelope.is_empty() && granted.shares.len() == 3);
+    deliver(&granted.shares).await;
+
+    // Number 6 is a member of the network from the start.
+    let hospital = network.galen.grantee(identity(6));
+    hospital.publish_keys().await.unwrap();
+    let asking_quickly = Asking::default().by(client()).for_at_most(Duration::from_secs(20));
+    let hospital = hospital.asking_proxies(asking_quickly);
+    let open = hospital.open_grants(&set.places[1].url, patient).await.unwrap();
+    assert_eq!(open.len(), 1);
+    let glass = Purpose::BreakTheGlass;
+    let read = documents(&network, &hospital, &open[0], glass, &records).await.unwrap();
+    assert_eq!(read, [document(Category::Allergies).payload.expose()]);
+
+    // Who is no organization is shown nothing, and the contract does not let it log.
+    let physician = asking(&network, 1);
+    assert!(physician.open_grants(&set.places[1].url, patient).await.unwrap().is_empty());
+    let refused = physician.read(&open[0], glass, &records).await;
+    assert_eq!(kind(refused), ErrorKind::Denied);
+
+    network.patient.revoke(granted.consent.id()).await.unwrap();
+    assert!(hospital.open_grants(&set.places[1].url, patient).await.unwrap().is_empty());
+    let refused = hospital.open_logged(&open[0], &records).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Denied);
 }

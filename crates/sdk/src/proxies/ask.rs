@@ -134,7 +134,7 @@ struct Round<'a> {
     grant: &'a Grant,
     digest: B256,
     records: BTreeMap<U256, Record>,
-    headers: BTreeMap<ContentRef, Option<Header>>,
+    headers: BTreeMap<ContentRef, Header>,
     gathered: BTreeMap<(RecordId, ContentRef), Gathered>,
 }
 
@@ -338,7 +338,7 @@ impl Round<'_> {
         let at = (id, content);
         if !self.gathered.contains_key(&at) {
             let Some(header) = self.header(&content).await else {
-                return Ok(Err(ProxyError::Answer("the content that it is for cannot be had")));
+                return Ok(Err(ProxyError::NoContent));
             };
             let Some(held) = self.grant.held(segment, header.epoch()).cloned() else {
                 return wrong("it is for an epoch that there is no key of");
@@ -380,13 +380,13 @@ impl Round<'_> {
     /// The header of a content; `None` if it cannot be had or is none.
     async fn header(&mut self, content: &ContentRef) -> Option<Header> {
         if let Some(known) = self.headers.get(content) {
-            return known.clone();
+            return Some(known.clone());
         }
         let storage = &self.grantee.galen().storage;
         let read = storage.read_range(content, 0..HEADER_LEN as u64).await;
-        let header = read.ok().and_then(|bytes| Header::parse(&bytes).ok());
+        let header = Header::parse(&read.ok()?).ok()?;
         self.headers.insert(*content, header.clone());
-        header
+        Some(header)
     }
 
     /// Every record with its keys, once there is one for each.

@@ -45,6 +45,9 @@ pub enum ProxyError {
     /// A proof in its answer does not hold, or its answer is for something else: it lies, or has other shares.
     #[error("its answer is wrong: {0}")]
     Wrong(&'static str),
+    /// It answered for content whose header this machine cannot fetch, so that the answer cannot be checked.
+    #[error("the content that it answers for cannot be had here")]
+    NoContent,
     /// Nobody is asked at this address.
     #[error("its address is not https")]
     Address,
@@ -61,7 +64,7 @@ impl ProxyError {
                 "stale" => ErrorKind::Stale,
                 _ => ErrorKind::Denied,
             },
-            Self::Silent => ErrorKind::Unavailable,
+            Self::Silent | Self::NoContent => ErrorKind::Unavailable,
             Self::Answer(_) | Self::Wrong(_) => ErrorKind::Integrity,
             Self::Address => ErrorKind::Invalid,
         }
