@@ -9,6 +9,7 @@ mod consent;
 mod consent_fhir;
 mod contact;
 mod content;
+mod custodian;
 mod demo;
 mod deploy;
 mod dev;
@@ -42,6 +43,7 @@ pub(crate) use self::{
     content::{
         ContentCheckArgs, ContentCommand, ContentCopyArgs, ContentListArgs, ContentPruneArgs,
     },
+    custodian::CustodianArgs,
     demo::DemoArgs,
     deploy::DeployArgs,
     dev::{DevArgs, DevCommand},
@@ -55,9 +57,9 @@ pub(crate) use self::{
         ProxyStatusArgs,
     },
     record::{
-        AcceptArgs, AmendArgs, CorrectArgs, CosignArgs, ExtractArgs, GetArgs, InboxArgs, ListArgs,
-        ProposeArgs, RecordCommand, RejectArgs, RepliesArgs, ResealArgs, RetractArgs, ShowArgs,
-        SignArgs, StateFilter, WithdrawArgs, WordsArgs,
+        AcceptArgs, AmendArgs, CorrectArgs, CosignArgs, EraseArgs, ExtractArgs, GetArgs, InboxArgs,
+        ListArgs, ProposeArgs, RecordCommand, RejectArgs, RepliesArgs, ResealArgs, RetractArgs,
+        ShowArgs, SignArgs, StateFilter, WithdrawArgs, WordsArgs,
     },
     relay::RelayArgs,
     request::{RequestCommand, RequestGrantArgs, RequestRefuseArgs, RequestSendArgs},
@@ -193,6 +195,7 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     Chart(ChartArgs),
     Verify(VerifyArgs),
+    Custodian(CustodianArgs),
     Relay(RelayArgs),
     #[command(subcommand)]
     Proxy(ProxyCommand),

@@ -8,6 +8,7 @@ mod consent;
 mod consent_fhir;
 mod contact;
 mod content;
+mod custodian;
 mod demo;
 mod deploy;
 mod dev;
@@ -59,6 +60,9 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
             tell_of_interruption(ui);
             content::run(command, &cli.globals, ui).await
         }),
+        Command::Custodian(args) => {
+            block_on(async { Box::pin(custodian::run(args, &cli.globals, ui)).await })
+        }
         Command::Verify(args) => block_on(verify::run(args, &cli.globals, ui)),
         // Parts of a file that lies here are nobody else's business: no node, no password.
         Command::Record(RecordCommand::Extract(args)) if record::is_file(args) => {

@@ -176,6 +176,11 @@ impl ProfileDir {
         self.0.join("proxy")
     }
 
+    /// Journals of the custodian.
+    pub(crate) fn custody(&self) -> PathBuf {
+        self.0.join("custody")
+    }
+
     /// Journals of imports that can be resumed.
     pub(crate) fn imports(&self) -> PathBuf {
         self.0.join("imports")

@@ -7,11 +7,13 @@ mod code;
 mod commands;
 mod connect;
 mod contacts;
+mod custody;
 #[cfg(feature = "hardware")]
 mod device;
 mod error;
 mod hidden;
 mod home;
+mod journal;
 mod networks;
 mod outfile;
 mod owners;

@@ -130,6 +130,21 @@ impl Asking {
         Ok(())
     }
 
+    /// Asks once for all messages of one kind that follow. `covers` says in one line what they are. Each is shown and
+    /// checked as by [`Asking::allow_next`].
+    pub(crate) fn allow_all(
+        &self,
+        primary_type: &'static str,
+        covers: &str,
+    ) -> Result<(), SignError> {
+        self.ui.show(&format!("{BOLD}{covers}{PLAIN}"));
+        self.ui
+            .show(&format!("Each takes a signature ({primary_type}), and is checked by itself."));
+        self.confirm("Sign all of them, as long as this runs?")?;
+        *self.lock() = Some(Allowed::Left { primary_type, count: usize::MAX });
+        Ok(())
+    }
+
     /// Asks for documents that are signed by parts and then proposed to `patient`, where nobody knows how many
     /// there will be, as in an import. The first signature over documents is asked for together with their
     /// proposal, which is shown in full when it is there; the second once for it and all that follow. `first` and

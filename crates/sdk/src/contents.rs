@@ -12,7 +12,11 @@ use galen_chain::{LedgerEvent, Position};
 use galen_index::{Chart, ContentEntry, LeafState, Proposal, Version, View, VoidReason};
 use galen_types::{ContentRef, RecordId, RecordKey, VersionId};
 
-use crate::{Contact, Error, Galen, Organization, Patient, chart::answers};
+use crate::{
+    ACCESS_WINDOW, Contact, Error, Galen, Organization, Patient,
+    chart::answers,
+    custodian::{are_over, reads},
+};
 
 /// A record, whether accepted or only proposed, and all content that the chain names for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,18 +116,23 @@ impl Galen {
 
 impl Patient {
     /// Content of the patient's chart that nobody needs: of versions that will never count, and what was sealed
-    /// anew, as far as newer content was fetched and opened just now. What is not final yet is not in the list.
+    /// anew, as far as newer content was fetched and opened just now. What is not final yet is not in the list, nor
+    /// what somebody may come for who read the record less than [`ACCESS_WINDOW`](crate::ACCESS_WINDOW) ago.
     ///
     /// # Errors
     ///
     /// [`Error::Chain`]. Content that cannot be had or does not open only makes the list shorter.
     pub async fn removable(&self) -> Result<Vec<(RecordId, NamedContent)>, Error> {
         let contents = self.galen().contents(self.id()).await?;
+        let reads = self.galen().reads_of(self.id()).await?;
         let mut opening: BTreeMap<VersionId, Option<ContentRef>> = BTreeMap::new();
         let mut removable = Vec::new();
         for RecordContent { record, contents } in contents {
             for one in contents.iter().filter(|one| !one.shared) {
                 let goes = match one.standing {
+                    ContentStanding::Resealed if !reads.are_over(&record.id(), &contents, one) => {
+                        false
+                    }
                     ContentStanding::Resealed => {
                         let newest = match opening.entry(one.version) {
                             Entry::Occupied(found) => *found.get(),
@@ -163,8 +172,8 @@ impl Organization {
     /// Content of the organization's own records in a patient's chart that nobody needs: of versions that will
     /// never count, and what the organization itself has sealed anew.
     ///
-    /// What is not final yet is not in the list, nor is what the patient has sealed anew: the organization cannot see whether that opens, and
-    /// what it keeps is what readers would fall back on.
+    /// What is not final yet is not in the list, nor what a late reader may come for, nor what the patient has sealed
+    /// anew: the organization cannot see whether that opens, and what it keeps is what readers would fall back on.
     ///
     /// # Errors
     ///
@@ -174,6 +183,7 @@ impl Organization {
         contact: &Contact,
     ) -> Result<Vec<(RecordId, NamedContent)>, Error> {
         let mut removable = Vec::new();
+        let reads = self.galen().reads_of(contact.patient()).await?;
         for RecordContent { record, contents } in self.galen().contents(contact.patient()).await? {
             if record.author != self.id() {
                 continue;
@@ -183,6 +193,9 @@ impl Organization {
                     it.version == one.version && it.standing.is_needed() && it.by == self.id()
                 });
                 let goes = match one.standing {
+                    ContentStanding::Resealed if !reads.are_over(&record.id(), &contents, one) => {
+                        false
+                    }
                     ContentStanding::Resealed => {
                         own.is_some_and(|own| follows(&contents, one, own.content))
                     }
@@ -194,6 +207,28 @@ impl Organization {
             }
         }
         Ok(removable)
+    }
+}
+
+/// When the records of a chart were read, and what time it is.
+struct Reads {
+    now: u64,
+    reads: BTreeMap<RecordId, Vec<Position>>,
+}
+
+impl Galen {
+    async fn reads_of(&self, patient: Address) -> Result<Reads, Error> {
+        let now = self.time().await?;
+        Ok(Reads { now, reads: self.with_chart(patient, reads).await? })
+    }
+}
+
+impl Reads {
+    /// Whether every read is over that was logged before the newest content of the version.
+    fn are_over(&self, record: &RecordId, contents: &[NamedContent], one: &NamedContent) -> bool {
+        let Some(reads) = self.reads.get(record) else { return true };
+        let newest = contents.iter().rev().find(|it| it.version == one.version);
+        newest.is_none_or(|newest| are_over(reads, newest.since, self.now, ACCESS_WINDOW))
     }
 }
 

@@ -436,12 +436,16 @@ impl Pass<'_> {
         }))
     }
 
-    /// Whether the window of every read before a place on the chain is over.
     fn are_over(&self, reads: &[Position], before: Position, now: u64) -> bool {
-        let window = self.policy.window.saturating_add(self.policy.window / GRACE);
-        let mut earlier = reads.iter().filter(|read| **read < before);
-        earlier.all(|read| now > read.time.saturating_add(window))
+        are_over(reads, before, now, self.policy.window)
     }
+}
+
+/// Whether the window of every read before a place on the chain is over, and its grace.
+pub(crate) fn are_over(reads: &[Position], before: Position, now: u64, window: u64) -> bool {
+    let window = window.saturating_add(window / GRACE);
+    let mut earlier = reads.iter().filter(|read| **read < before);
+    earlier.all(|read| now > read.time.saturating_add(window))
 }
 
 /// Whether content must be made again.
@@ -451,7 +455,7 @@ fn is_lost(error: &Error) -> bool {
 }
 
 /// When each record was read.
-fn reads(chart: &Chart) -> BTreeMap<RecordId, Vec<Position>> {
+pub(crate) fn reads(chart: &Chart) -> BTreeMap<RecordId, Vec<Position>> {
     let mut reads: BTreeMap<RecordId, Vec<Position>> = BTreeMap::new();
     for access in chart.accesses() {
         reads.entry(access.event.record).or_default().push(access.at);

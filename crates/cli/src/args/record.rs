@@ -27,6 +27,7 @@ pub(crate) enum RecordCommand {
     Sign(SignArgs),
     Extract(ExtractArgs),
     Reseal(ResealArgs),
+    Erase(EraseArgs),
 }
 
 /// Seal documents and propose them to a patient, as an organization.
@@ -458,4 +459,23 @@ pub(crate) struct ResealArgs {
     /// Those that were read since they were last sealed; the default.
     #[arg(long)]
     pub(crate) accessed: bool,
+}
+
+/// Forget records of your own for good: remove every copy that can be reached, and with it keys and salts.
+///
+/// Says first what goes and what nothing here can reach, and asks. Then each store is asked to let go of every content
+/// that the record ever had, and looked at again. What a store does not let go of is asked again by `galen custodian`.
+/// The chain goes on saying that there was a record; what it says opens nothing then. Nothing brings the record back.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  galen record erase 0x91b03c7e\n  \
+    galen record erase 0x91b03c7e --yes --json | jq '.records[] | select(.gone | not)'\n\n\
+    Text output, separated by tabs. For each content and store: `removed` (a file of this machine), `let-go`, \
+    `still-there` (let go of, and still handed out there), `not-there`, `read-only` or `failed`, record id, content, \
+    store, cause. Then `kept`, record id, content for what another record needs; `author`, record id, who wrote it; \
+    `reader`, record id, who read it, when last. JSON: records (id, gone, contents (content, place, state, error), kept, \
+    author, readers (grantee, last_read)), links. Exits with the code of the gravest failure.")]
+pub(crate) struct EraseArgs {
+    /// Records.
+    #[arg(value_name = "RECORD", required = true)]
+    pub(crate) records: Vec<String>,
 }

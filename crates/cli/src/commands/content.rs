@@ -92,7 +92,7 @@ const fn cannot(doing: &'static str) -> impl Fn(StorageError) -> CliError {
 }
 
 /// The exit code of what failed: wrong bytes before what is missing, that before what did not answer.
-fn exit(failures: impl IntoIterator<Item = ErrorKind>) -> ExitCode {
+pub(super) fn exit(failures: impl IntoIterator<Item = ErrorKind>) -> ExitCode {
     let gravity = |kind: &ErrorKind| match kind {
         ErrorKind::Integrity => 3,
         ErrorKind::NotFound => 2,

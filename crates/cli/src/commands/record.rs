@@ -1,9 +1,10 @@
-//! `galen record`: records are proposed, answered, listed, opened and sealed anew.
+//! `galen record`: records are proposed, answered, listed, opened, sealed anew and forgotten.
 
 mod answer;
 mod author;
 mod cards;
 mod cosign;
+mod erase;
 mod extract;
 mod get;
 mod inbox;
@@ -57,6 +58,7 @@ pub(crate) async fn run(
         RecordCommand::Sign(args) => return sign::run(args, session, ui).await,
         RecordCommand::Extract(args) => extract::run(args, session, ui).await,
         RecordCommand::Reseal(args) => reseal::run(args, session, ui).await,
+        RecordCommand::Erase(args) => return erase::run(args, session, ui).await,
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -283,3 +283,9 @@ pub(crate) async fn sending<T>(
     spinner.finish_and_clear();
     done.map_err(cannot(doing))
 }
+
+/// An error and its causes in one line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.take(8).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -14,6 +14,7 @@ use crate::{
         record::sealed_contents,
         shown::{cannot, waiting},
     },
+    custody,
     error::CliError,
     table::row,
     transfers::bytes,
@@ -66,7 +67,13 @@ pub(super) async fn run(
         }
     }
     // What an import has sealed and not proposed yet is needed, though no upload waits for it.
-    let sealed = sealed_contents(&keeper.session()?.place())?;
+    let session = keeper.session()?;
+    let mut sealed = sealed_contents(&session.place())?;
+    // So is what the custodian has sealed and not announced yet.
+    let ledger = session.galen().ledger().id();
+    if let Some((unfinished, _)) = custody::look(&session.place(), ledger, session.id())? {
+        sealed.extend(unfinished);
+    }
     let keep = |content: &ContentRef| sealed.contains(content);
     let pruned = keeper.storage.prune_staged(&keep).await;
     report.staged_bytes = pruned.map_err(super::cannot("reclaim staged content"))?;

@@ -17,7 +17,7 @@ use galen_sdk::{
 use galen_types::{ErrorKind, ProposalId, RecordId};
 use serde::Serialize;
 
-use super::{contact, cosign::encoded, journal::JournalFile, policy, sources::Sources};
+use super::{contact, cosign::encoded, journal, policy, sources::Sources};
 use crate::{
     args::ProposeArgs,
     asked::AskError,
@@ -143,7 +143,7 @@ impl Job<'_> {
         again: bool,
     ) -> Result<ImportReport, CliError> {
         let (place, ledger) = (self.session.place(), self.session.galen().ledger().id());
-        let (mut journal, mut past) = JournalFile::open(&place, ledger, self.contact.patient())?;
+        let (mut journal, mut past) = journal::open(&place, ledger, self.contact.patient())?;
         let files = sources.files() + usize::from(attached.is_some());
         let documents = sources.map(|source| {
             let name = match source.line {
@@ -184,7 +184,7 @@ impl Job<'_> {
     async fn take_up(
         &self,
         past: &[galen_sdk::JournalEntry],
-        journal: &mut JournalFile,
+        journal: &mut crate::journal::JournalFile,
         shown: &mut Shown,
         inputs: impl IntoIterator<Item = ImportInput>,
     ) -> Result<ImportReport, CliError> {
