@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -62,13 +62,13 @@ impl Proxy {
     }
 
     async fn try_tidy(&self) -> Result<usize, Refusal> {
-        let held: Vec<Held> = self.holdings().iter().cloned().collect();
+        let held: Vec<Arc<Held>> = self.holdings().iter().cloned().collect();
         let (due, pending) = self
             .look_patiently(|view, head| {
                 let fate = |it: &Held| with_chart(view, it.patient, |chart| fate(chart, it, head));
                 let due: Vec<(Place, &'static str)> =
                     held.iter().filter_map(|it| Some((it.place(), fate(it)?))).collect();
-                let live = |it: &&Held| {
+                let live = |it: &&Arc<Held>| {
                     with_chart(view, it.patient, |chart| chart.consents().tree.contains(it.consent))
                 };
                 (due, held.iter().filter(|it| !live(it)).count())

@@ -1,6 +1,6 @@
 //! The shares that a proxy holds: one row for each consent, and what is known of it without opening the row.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_primitives::{Address, B256};
 use galen_crypto::{ShareText, SharedSegment};
@@ -56,28 +56,29 @@ impl Held {
 
 /// All of it.
 #[derive(Debug, Default)]
-pub(super) struct Holdings(BTreeMap<Place, Held>);
+pub(super) struct Holdings(BTreeMap<Place, Arc<Held>>);
 
 impl Holdings {
-    pub(super) fn get(&self, place: Place) -> Option<&Held> {
-        self.0.get(&place)
+    pub(super) fn get(&self, place: Place) -> Option<Arc<Held>> {
+        self.0.get(&place).cloned()
     }
 
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Held> {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Held>> {
         self.0.values()
     }
 
-    pub(super) fn of(&self, patient: Address) -> impl Iterator<Item = &Held> {
+    pub(super) fn of(&self, patient: Address) -> impl Iterator<Item = &Arc<Held>> {
         let (first, last) = (ConsentId(B256::ZERO), ConsentId(B256::repeat_byte(0xff)));
         self.0.range((patient, first)..=(patient, last)).map(|(_, held)| held)
     }
 
     pub(super) fn patients(&self) -> usize {
-        self.0.keys().map(|(patient, _)| patient).collect::<BTreeSet<_>>().len()
+        let mut last = None;
+        self.0.keys().filter(|(patient, _)| last.replace(*patient) != Some(*patient)).count()
     }
 
     pub(super) fn insert(&mut self, held: Held) {
-        self.0.insert(held.place(), held);
+        self.0.insert(held.place(), Arc::new(held));
     }
 
     pub(super) fn remove(&mut self, place: Place) {

@@ -1,6 +1,9 @@
 //! Answering for keys: the chain is asked twice, the header is fetched, the answer is written down, and then it goes.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use alloy_primitives::{Address, B256, U256, aliases::U48};
 use futures_util::{StreamExt as _, stream};
@@ -55,7 +58,7 @@ struct Authentic {
     asked: Asked,
     words: Vec<U256>,
     digest: B256,
-    held: Option<Held>,
+    held: Option<Arc<Held>>,
 }
 
 impl Proxy {
@@ -66,7 +69,7 @@ impl Proxy {
         let records = records.filter(|it| (1..=MAX_ASKED).contains(&it.len()));
         let records = records.ok_or(Refusal::from(Cause::Malformed))?;
         let consent = ConsentId(ask.consent);
-        let held = self.holdings().get((ask.patient, consent)).cloned();
+        let held = self.holdings().get((ask.patient, consent));
         let asked = Asked {
             patient: ask.patient,
             grantee: ask.grantee,
@@ -302,11 +305,11 @@ impl Proxy {
         if !ask.records.is_empty() || !ask.consent.is_zero() {
             return Err(Cause::Malformed.into());
         }
-        let mine = |held: &&Held| {
+        let mine = |held: &&Arc<Held>| {
             let of = ask.patient.is_zero() || held.patient == ask.patient;
             of && (held.grantee == ask.grantee || held.is_network())
         };
-        let held: Vec<Held> = self.holdings().iter().filter(mine).cloned().collect();
+        let held: Vec<Arc<Held>> = self.holdings().iter().filter(mine).cloned().collect();
         let (head, signer, standing, live) = self
             .look(|view, head| {
                 let is_live = |it: &Held| {
@@ -314,16 +317,15 @@ impl Proxy {
                         |chart: &galen_index::Chart| chart.consents().tree.contains(it.consent);
                     head.time() < it.expiry && with_chart(view, it.patient, in_tree)
                 };
-                let live: Vec<Held> = held.iter().filter(|it| is_live(it)).cloned().collect();
+                let live: Vec<_> = held.iter().filter(|it| is_live(it)).cloned().collect();
                 (*head, Signer::of(view, ask.grantee), standing_of(view, ask.grantee), live)
             })
             .await?;
         let digest = self.require_asker(&ask, &head, signer).await?;
         self.count_id(ask.grantee)?;
-        let (open, mut named): (Vec<Held>, Vec<Held>) =
-            live.into_iter().partition(Held::is_network);
+        let (open, mut named): (Vec<_>, Vec<_>) = live.into_iter().partition(|it| it.is_network());
         named.sort_by_key(|held| held.issued);
-        let grants = newest(named.into_iter().flat_map(|held| held.grants).collect());
+        let grants = newest(named.iter().flat_map(|held| held.grants.iter().cloned()).collect());
         // Who is a patient here is told to nobody who does not name the patient.
         let shown = standing == Standing::Active && !ask.patient.is_zero();
         let sealed = if shown && open.iter().any(|held| held.has_offer) {
@@ -338,7 +340,7 @@ impl Proxy {
         &self,
         to: Address,
         digest: B256,
-        mut open: Vec<Held>,
+        mut open: Vec<Arc<Held>>,
     ) -> Result<alloy_primitives::Bytes, Refusal> {
         open.sort_by_key(|held| std::cmp::Reverse(held.issued));
         let mut offers = Vec::new();

@@ -138,6 +138,13 @@ impl Call {
     }
 }
 
+/// Work that goes on to its end if the caller hangs up: what was written down, reserved and told belongs together.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(work).await.unwrap_or(Err(Refusal::new(Cause::Internal, "the task is gone")))
+}
+
 /// What a handler gets of the body.
 type Sent = Result<Body, BytesRejection>;
 
@@ -148,8 +155,9 @@ async fn post_shares(
     body: Sent,
 ) -> Result<StatusCode, Refusal> {
     let call = proxy.call(peer, &headers, body);
-    let work = async |call: Call| proxy.take_shares(&call.bytes()?).await;
-    proxy.served("shares", call.caller, work(call)).await?;
+    let (caller, own) = (call.caller, proxy.clone());
+    let work = whole(async move { own.take_shares(&call.bytes()?).await });
+    proxy.served("shares", caller, work).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -160,8 +168,9 @@ async fn post_pieces(
     body: Sent,
 ) -> Result<StatusCode, Refusal> {
     let call = proxy.call(peer, &headers, body);
-    let work = async |call: Call| proxy.take_piece(&call.bytes()?).await;
-    proxy.served("pieces", call.caller, work(call)).await?;
+    let (caller, own) = (call.caller, proxy.clone());
+    let work = whole(async move { own.take_piece(&call.bytes()?).await });
+    proxy.served("pieces", caller, work).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -172,8 +181,9 @@ async fn post_keys(
     body: Sent,
 ) -> Result<Json<KeyAnswers>, Refusal> {
     let call = proxy.call(peer, &headers, body);
-    let work = async |call: Call| proxy.keys(call.json()?).await;
-    proxy.served("keys", call.caller, work(call)).await.map(Json)
+    let (caller, own) = (call.caller, proxy.clone());
+    let work = whole(async move { own.keys(call.json()?).await });
+    proxy.served("keys", caller, work).await.map(Json)
 }
 
 async fn post_offers(
@@ -205,8 +215,9 @@ async fn post_release(
     body: Sent,
 ) -> Result<Json<PieceAnswer>, Refusal> {
     let call = proxy.call(peer, &headers, body);
-    let work = async |call: Call| proxy.release(call.json()?).await;
-    proxy.served("release", call.caller, work(call)).await.map(Json)
+    let (caller, own) = (call.caller, proxy.clone());
+    let work = whole(async move { own.release(call.json()?).await });
+    proxy.served("release", caller, work).await.map(Json)
 }
 
 async fn get_status(State(proxy): State<Proxy>) -> Json<Status> {

@@ -80,7 +80,7 @@ impl Proxy {
         let place = (terms.patient, terms.consent);
         // One at a time: what is there is read, joined and written back.
         let _alone = self.0.taking.lock().await;
-        let old = self.holdings().get(place).cloned();
+        let old = self.holdings().get(place);
         if let Some(old) = &old {
             if old.envelope == name {
                 return Ok(());
@@ -118,7 +118,10 @@ impl Proxy {
             issued: text.issued,
             envelope: name,
             since: old.as_ref().map_or(now, |old| old.since),
-            grants: holdings::with_grant(old.map(|old| old.grants).unwrap_or_default(), new_grant),
+            grants: holdings::with_grant(
+                old.map(|old| old.grants.clone()).unwrap_or_default(),
+                new_grant,
+            ),
             has_offer: text.offer.is_some(),
         };
         let text = holdings::merged(known, text);
