@@ -1,6 +1,9 @@
 //! What a proxy keeps: over restarts, over epochs, over recoveries, and unreadable.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use alloy_primitives::{Address, B256, Bytes, aliases::U48, hex, keccak256};
 use galen_chain::{GuardianSet, RecoveryTerms, typed};
@@ -303,4 +306,26 @@ async fn nothing_readable_lies_on_disk() {
         assert!(known || bytes.is_empty() || !path.ends_with("proxy.db"), "{}", path.display());
     }
     assert!(files > 0);
+}
+
+/// What was begun is ended and written down, whether or not somebody waits for it.
+#[tokio::test]
+async fn a_caller_that_hangs_up_changes_nothing() {
+    let stage = Stage::new().await;
+    let records = stage.accepted(Category::Vitals, 1).await;
+    let consent = stage.consent(account(PHYSICIAN).id(), Category::Vitals).await;
+    let node = stage.node(0, |_| {});
+    node.take("/v1/shares", &stage.shares(&consent, 1, 1).await[0]).await;
+    stage.logged(&stage.physician, &consent, &records).await;
+    let ask = stage.ask(PHYSICIAN, consent.id(), &records).await;
+    let (moment, started) = (Duration::from_millis(1), Instant::now());
+    assert!(tokio::time::timeout(moment, node.send("/v1/keys", &ask)).await.is_err());
+    while !node.get("/metrics").await.1.contains("\ngalen_proxy_records_total 1\n") {
+        assert!(started.elapsed() < Duration::from_secs(60), "it is not ended");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let report = node.send("/v1/report", &report_ask(&stage, PATIENT, 0).await).await.1;
+    let report: Report = serde_json::from_value(report).unwrap();
+    let entries: Vec<ReportEntry> = serde_json::from_str(&report.entries).unwrap();
+    assert_eq!((entries.len(), entries[0].record), (1, records[0].id().0));
 }
