@@ -139,6 +139,15 @@ async fn a_new_epoch_reaches_authors_and_old_content_moves() {
     let used = patient.epochs_in_use().await.unwrap();
     assert_eq!(used, BTreeMap::from([(vitals, BTreeSet::from([1, 2]))]));
 
+    // In direct mode an envelope holds the keys of both.
+    let request = request(network.physician.id(), &[Category::Vitals]);
+    let consent = patient.grant(&request).await.unwrap().consent;
+    let grant = network.physician.accept(&patient.envelope(&consent).await.unwrap()).await.unwrap();
+    assert_eq!((grant.epochs(), grant.is_shared()), (vec![1, 2], false));
+    let covered = network.physician.readable(&grant).await.unwrap();
+    let (read, _) = network.physician.read(&grant, TREATMENT, &covered).await.unwrap();
+    assert_eq!(read.len(), 2);
+
     // Sealed anew, it lies under the new keys; another device of the same patient finds the same.
     patient.reseal(&old).await.unwrap();
     let device = network.galen.patient(Identity::new(account(3), &seed(3)));

@@ -205,6 +205,10 @@ impl Grantee {
             if let Some(unlocked) = round.unlocked(records) {
                 return Ok(unlocked);
             }
+            // Whatever the others say now, it is not enough.
+            if progress.asked < progress.failed + needed {
+                break;
+            }
         }
         Err(Error::TooFewProxies { needed, answered: progress.answered, said })
     }
