@@ -13,6 +13,8 @@ mod people;
 mod places;
 #[path = "story/proxies.rs"]
 mod proxies;
+#[path = "story/recovery.rs"]
+mod recovery;
 #[path = "story/remote.rs"]
 mod remote;
 #[path = "story/signed.rs"]

@@ -7,7 +7,7 @@ use galen_fhir::{ComplianceReport, FhirError, parts::PartsError};
 use galen_storage::StorageError;
 use galen_types::{ConsentId, ErrorKind, ProposalId, RecordId};
 
-use crate::{SignatureState, proxies::ProxyError};
+use crate::{PieceTally, SignatureState, proxies::ProxyError};
 
 /// A use case did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,27 @@ pub enum Error {
     /// Too few cosigners signed; these did not.
     #[error("too few cosigners signed: {} did not", .0.len())]
     CosignersMissing(Vec<Address>),
+    /// Too few guardians signed, or none yet, so that nobody knows how many must.
+    #[error("too few guardians signed: {signed}{}", of(*.needed))]
+    GuardiansMissing {
+        /// How many signed.
+        signed: usize,
+        /// How many must.
+        needed: Option<usize>,
+    },
+    /// No recovery of an id by its guardians has finished, or not for this controller, or the id changed hands
+    /// since.
+    #[error("no recovery of {0:#x} by its guardians stands for this key")]
+    NotRecovered(Address),
+    /// The recovery could still go away with its block.
+    #[error("the recovery is not final yet")]
+    NotFinal,
+    /// Too few pieces of a seed that fit together.
+    #[error("too few pieces of the seed: {}", missing(.0))]
+    PiecesMissing(Box<PieceTally>),
+    /// Pieces fit together, and give another seed than the published keys were made of.
+    #[error("the pieces give another seed than that of the published keys")]
+    WrongSeed,
     /// The journal of an import or a custodian could not be written.
     #[error("the journal could not be written")]
     Journal(#[source] std::io::Error),
@@ -116,11 +137,16 @@ impl Error {
             Self::DoesNotOpen(_)
             | Self::Misproposed { .. }
             | Self::Signature(_)
+            | Self::WrongSeed
             | Self::ConsentHistory => ErrorKind::Integrity,
             Self::NoKeys(_) | Self::NoProposal(_) | Self::NoRecord(_) => ErrorKind::NotFound,
-            Self::ConsentNotLive(_) | Self::NoSegment(_) | Self::CosignersMissing(_) => {
-                ErrorKind::Denied
-            }
+            Self::ConsentNotLive(_)
+            | Self::NoSegment(_)
+            | Self::CosignersMissing(_)
+            | Self::GuardiansMissing { .. }
+            | Self::NotRecovered(_)
+            | Self::PiecesMissing(_) => ErrorKind::Denied,
+            Self::NotFinal => ErrorKind::Stale,
             Self::Card(error) => error.kind(),
             Self::Link(error) => error.kind(),
             Self::Proxy(error) => error.kind(),
@@ -141,6 +167,21 @@ fn kind_of_said(said: &[(ProxyPlace, ProxyError)]) -> ErrorKind {
         .or_else(|| kinds.contains(&ErrorKind::Unavailable).then_some(ErrorKind::Unavailable))
         .or_else(|| kinds.first().copied())
         .unwrap_or(ErrorKind::Unavailable)
+}
+
+fn missing(tally: &PieceTally) -> String {
+    let guardians = format!("{} of {}", tally.guardians.len(), tally.guardians_needed);
+    match (tally.proxies_needed, tally.places.len()) {
+        (None, 0) => format!("{guardians} of guardians"),
+        (None, _) => format!("{guardians} of guardians, none of proxies"),
+        (Some(needed), _) => {
+            format!("{guardians} of guardians, {} of {needed} of proxies", tally.proxies.len())
+        }
+    }
+}
+
+fn of(needed: Option<usize>) -> String {
+    needed.map(|needed| format!(" of {needed}")).unwrap_or_default()
 }
 
 impl From<OpenError> for Error {

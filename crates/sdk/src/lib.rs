@@ -122,6 +122,7 @@ mod patient;
 mod pipe;
 mod presentation;
 pub mod proxies;
+mod recovery;
 mod replies;
 mod requests;
 mod reseal;
@@ -152,6 +153,11 @@ pub use organization::{Announced, Contact, MAX_LEAVES, NewRecord, Organization, 
 pub use outbox::{MAX_REASON_LEN, OutboxEntry, ProposalState};
 pub use patient::{Patient, ProposedRecord};
 pub use presentation::{MAX_PRESENTATION_LEN, PRESENTATION, Presentation};
+pub use recovery::{
+    Claimant, GUARDIAN_DELAYS, GivenPiece, GuardState, Guarded, Guardian, GuardianPlan, HandedOut,
+    MAX_GIVEN_LEN, MAX_GUARDIANS, MAX_RECOVERY_SHEET_LEN, PieceStanding, PieceTally, RecoverySheet,
+    Ward, decode_piece_ask, encode_piece_ask,
+};
 pub use replies::{Reply, ReplyKind};
 pub use requests::{Asked, MAX_MESSAGE_LEN, MAX_REQUESTS, Question, ReceivedRequest, Requested};
 pub use reseal::ResealedRecord;

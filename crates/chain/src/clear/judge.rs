@@ -112,7 +112,9 @@ pub(super) fn judge(message: &Message, view: &View<'_>) -> Result<Verdict, SignE
         | Message::Contact(_)
         | Message::Reply(_)
         | Message::Sharing(_)
-        | Message::Pieces(_) => 31 * DAY,
+        | Message::Pieces(_)
+        // Guardians need days to answer; it is bound to one key all the same.
+        | Message::PieceRequest(_) => 31 * DAY,
         _ => USUAL_LIFETIME,
     };
     common(message, usual, view, &mut verdict);

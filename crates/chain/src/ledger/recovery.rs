@@ -35,6 +35,17 @@ impl GuardianSet {
     }
 }
 
+impl From<&GuardianSet> for HealthLedger::GuardianSet {
+    fn from(set: &GuardianSet) -> Self {
+        Self {
+            guardians: set.guardians.clone(),
+            threshold: set.threshold,
+            finalThreshold: set.final_threshold,
+            salt: set.salt.0,
+        }
+    }
+}
+
 /// What the ledger says about the guardians of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Guardianship {
@@ -130,16 +141,18 @@ impl Ledger {
         }))
     }
 
-    /// Sets or changes the guardians of an id; a zero commitment and delay remove them. The first ones take
-    /// effect at once, a change waits as long as the guardians before said.
+    /// Sets or changes the guardians of an id and the seconds that their word waits; `None` removes them. The first
+    /// ones take effect at once, a change waits as long as the guardians before said.
     pub async fn set_guardians(
         &self,
         account: &Account,
-        commitment: B256,
-        delay: u32,
+        guardians: Option<(&GuardianSet, u32)>,
         deadline: u64,
     ) -> Result<Sent, ChainError> {
         let id = account.id();
+        let commitment = guardians.map_or(B256::ZERO, |(set, _)| set.commitment());
+        let delay = guardians.map_or(0, |(_, delay)| delay);
+        let shown = guardians.map(|(set, _)| set.clone());
         let message = typed::GuardianChange {
             id,
             rotations: self.participant(id).await?.rotations,
@@ -148,7 +161,8 @@ impl Ledger {
             nonce: self.guardianship(id).await?.nonce,
             deadline: U48::saturating_from(deadline),
         };
-        let signature = account.sign(&message, self.id, Evidence::default()).await?;
+        let evidence = Evidence { guardians: shown, ..Evidence::default() };
+        let signature = account.sign(&message, self.id, evidence).await?;
         self.send(self.contract.setGuardians(
             id,
             commitment,
@@ -184,18 +198,12 @@ impl Ledger {
         set: &GuardianSet,
         signatures: Vec<Bytes>,
     ) -> Result<Sent, ChainError> {
-        let set = HealthLedger::GuardianSet {
-            guardians: set.guardians.clone(),
-            threshold: set.threshold,
-            finalThreshold: set.final_threshold,
-            salt: set.salt.0,
-        };
         self.send(self.contract.startRecovery(
             recovery.id,
             recovery.controller,
             recovery.is_final,
             U48::saturating_from(recovery.deadline),
-            set,
+            set.into(),
             signatures,
         ))
         .await
