@@ -16,10 +16,12 @@ mod dev;
 mod doctor;
 mod fhir;
 mod grant;
+mod guardian;
 mod init;
 mod network;
 mod proxy;
 mod record;
+mod recovery;
 mod relay;
 mod request;
 mod share;
@@ -50,6 +52,10 @@ pub(crate) use self::{
     doctor::DoctorArgs,
     fhir::{ExportArgs, ExportKind, FhirCommand, PullArgs, PushArgs, ServerArgs},
     grant::{GrantAddArgs, GrantCommand, GrantFetchArgs},
+    guardian::{
+        GuardianAcceptArgs, GuardianApproveArgs, GuardianCommand, GuardianGiveArgs,
+        GuardianPiecesArgs, GuardianSetArgs,
+    },
     init::{InitArgs, role},
     network::{AddNetworkArgs, NetworkCommand},
     proxy::{
@@ -60,6 +66,10 @@ pub(crate) use self::{
         AcceptArgs, AmendArgs, CorrectArgs, CosignArgs, EraseArgs, ExtractArgs, GetArgs, InboxArgs,
         ListArgs, ProposeArgs, RecordCommand, RejectArgs, RepliesArgs, ResealArgs, RetractArgs,
         ShowArgs, SignArgs, StateFilter, WithdrawArgs, WordsArgs,
+    },
+    recovery::{
+        RecoveryAskArgs, RecoveryCommand, RecoveryFinishArgs, RecoveryPiecesArgs,
+        RecoveryRestoreArgs, RecoveryStartArgs, RecoveryStatusArgs,
     },
     relay::RelayArgs,
     request::{RequestCommand, RequestGrantArgs, RequestRefuseArgs, RequestSendArgs},
@@ -191,6 +201,10 @@ pub(crate) enum Command {
     Request(RequestCommand),
     #[command(subcommand)]
     Grant(GrantCommand),
+    #[command(subcommand)]
+    Guardian(GuardianCommand),
+    #[command(subcommand)]
+    Recovery(RecoveryCommand),
     Access(AccessArgs),
     Audit(AuditArgs),
     Chart(ChartArgs),

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use alloy_primitives::{Address, Bytes, keccak256};
+use galen_chain::GuardianSet;
 use galen_crypto::{PatientKeys, VaultKey};
 use galen_sdk::Role;
 use galen_types::{Consent, ConsentId, KeyBundleId};
@@ -51,6 +52,15 @@ pub(crate) struct Book {
     /// The epoch of a rotation that has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rotation: Option<u32>,
+    /// Sets of guardians that the owner chose, oldest first. The ledger says which of them counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) guardians: Vec<OwnGuardians>,
+    /// Pieces that the owner keeps as a guardian of others, as they came, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) wards: Vec<Bytes>,
+    /// Pieces of a lost seed that were given to the owner, sealed as they came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pieces: Vec<Bytes>,
 }
 
 /// Proxies that one knows.
@@ -115,6 +125,24 @@ impl KnownProxies {
     }
 }
 
+/// A set of guardians, and the pieces that were made for it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OwnGuardians {
+    pub(crate) set: GuardianSet,
+    /// Seconds.
+    pub(crate) delay: u32,
+    /// Each guardian and its envelope; none before they are made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pieces: Vec<(Address, Bytes)>,
+    /// Whether the guardians hold all of the seed.
+    #[serde(default)]
+    pub(crate) whole: bool,
+    /// Proxies that did not get their envelope yet: id, URL, envelope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deliveries: Vec<(Address, String, Bytes)>,
+}
+
 /// Somebody one knows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -170,6 +198,9 @@ impl Default for Book {
             proxies: KnownProxies::default(),
             deliveries: Vec::new(),
             rotation: None,
+            guardians: Vec::new(),
+            wards: Vec::new(),
+            pieces: Vec::new(),
         }
     }
 }

@@ -33,10 +33,14 @@ pub(crate) enum Kind {
     Sign,
     Signature,
     Reply,
+    Guardian,
+    Recovery,
+    PieceRequest,
+    Piece,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Card,
         Self::Introduction,
         Self::Grant,
@@ -44,6 +48,10 @@ impl Kind {
         Self::Sign,
         Self::Signature,
         Self::Reply,
+        Self::Guardian,
+        Self::Recovery,
+        Self::PieceRequest,
+        Self::Piece,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -55,6 +63,10 @@ impl Kind {
             Self::Sign => "sign",
             Self::Signature => "signature",
             Self::Reply => "reply",
+            Self::Guardian => "guardian",
+            Self::Recovery => "recovery",
+            Self::PieceRequest => "piece-request",
+            Self::Piece => "piece",
         }
     }
 }

@@ -16,10 +16,12 @@ mod doctor;
 mod effect;
 mod fhir;
 mod grant;
+mod guardian;
 mod init;
 mod network;
 mod proxy;
 mod record;
+mod recovery;
 mod relay;
 mod request;
 mod share;
@@ -53,6 +55,8 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Dev(args) => dev::run(args, &cli.globals, ui),
         Command::Fhir(command) => fhir::run(command, &cli.globals, ui),
         Command::Proxy(command) => proxy::run(command, &cli.globals, ui),
+        Command::Guardian(command) => block_on(guardian::run(command, &cli.globals, ui)),
+        Command::Recovery(command) => block_on(recovery::run(command, &cli.globals, ui)),
         Command::Relay(args) => relay::run(args, &cli.globals, ui),
         Command::Chart(args) => block_on(chart::run(args, &cli.globals, ui)),
         Command::Share(args) => share::run(args, &cli.globals, ui),

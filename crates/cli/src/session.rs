@@ -12,7 +12,8 @@ use galen_crypto::RootSeed;
 use galen_fhir::parts::SigningPolicy;
 use galen_index::{HistoryOptions, Progress};
 use galen_sdk::{
-    Card, Galen, Grantee, Identity, MAX_PLACE_LEN, Organization, Patient, Role, SignedDocument,
+    Card, Claimant, Galen, Grantee, Guarded, Guardian, Identity, MAX_PLACE_LEN, Organization,
+    Patient, Role, SignedDocument,
 };
 use galen_storage::{Notice, Storage};
 use galen_types::{KeyBundleId, Plaintext};
@@ -161,6 +162,21 @@ impl Session {
     /// What the profile does as somebody who was granted something.
     pub(crate) fn grantee(&self) -> Grantee {
         self.galen.grantee(self.identity.clone())
+    }
+
+    /// What the profile does about guardians of its own id.
+    pub(crate) fn guarded(&self) -> Guarded {
+        self.galen.guarded(self.identity.clone())
+    }
+
+    /// What the profile does as a guardian of others.
+    pub(crate) fn guardian(&self) -> Guardian {
+        self.galen.guardian(self.identity.clone())
+    }
+
+    /// What the profile does for an id whose keys are lost, with its own wallet as the new one.
+    pub(crate) fn claimant(&self, id: Address) -> Claimant {
+        self.galen.claimant(self.identity.clone(), id)
     }
 
     pub(crate) const fn role(&self) -> Role {

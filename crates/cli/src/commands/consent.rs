@@ -30,7 +30,7 @@ use crate::{
 
 pub(crate) use deliver::in_passing;
 pub(crate) use give::{Wish, give, warn};
-pub(crate) use granting::{Made, Shares, Way, grant_all};
+pub(crate) use granting::{Made, Shares, Way, grant_all, set as proxies_of};
 
 pub(crate) async fn run(
     command: &ConsentCommand,
