@@ -1,8 +1,8 @@
 //! Giving back a piece of a seed to who controls the id after a recovery by its guardians.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
-use alloy_primitives::{B256, aliases::U48};
+use alloy_primitives::{Address, B256, aliases::U48};
 use galen_chain::{Position, typed};
 use galen_crypto::{IdentityPublic, keys::IDENTITY_PUBLIC_LEN, seal_note};
 use galen_index::Chart;
@@ -26,7 +26,7 @@ const MAX_RELEASES: usize = 5;
 const BETWEEN_RELEASES: u64 = 86_400;
 
 /// Rows that are looked through for earlier releases.
-const MAX_ROWS: usize = 5_000;
+const MAX_ROWS: usize = 1_000_000;
 
 impl Proxy {
     /// Gives the piece, sealed, if a recovery finished in a final block and made the controller of now.
@@ -77,12 +77,15 @@ impl Proxy {
         let _alone = self.0.taking.lock().await;
         let piece = self.piece(ask.id).await?.ok_or(Refusal::from(Cause::NoShare))?;
         let now = clock();
-        let times = self.released(ask.id, at.time.min(now)).await?;
-        if times.len() >= MAX_RELEASES {
+        let given = self.released(ask.id).await?;
+        let access = Some((at.block, at.log));
+        let times = given.iter().filter(|it| it.access == access).count();
+        if times >= MAX_RELEASES {
             return Err(Refusal::new(Cause::Limit, "it was given five times since the recovery"));
         }
-        if times.last().is_some_and(|last| now < last.saturating_add(BETWEEN_RELEASES)) {
-            let day = std::time::Duration::from_secs(BETWEEN_RELEASES);
+        let last = given.iter().map(|it| it.time).max();
+        if last.is_some_and(|last| now < last.saturating_add(BETWEEN_RELEASES)) {
+            let day = Duration::from_secs(BETWEEN_RELEASES);
             return Err(Refusal::limited("it was given within the last day", day));
         }
         let sealed = seal_note(recipient, PIECE_LABEL, digest.as_slice(), piece.encode());
@@ -93,31 +96,26 @@ impl Proxy {
             consent: B256::ZERO,
             record: B256::ZERO,
             // What it is given for, in place of an access: where the new controller took over.
-            access: Some((at.block, at.log)),
+            access,
             cause: None,
             times: None,
         };
         self.journal_served(ask.id, &ServedRow { open: None, entries: vec![entry] }).await?;
         self.0.metrics.released.fetch_add(1, Ordering::Relaxed);
-        let (id, controller, times) = (ask.id, signer.controller, times.len() + 1);
+        let (id, controller, times) = (ask.id, signer.controller, times + 1);
         self.tell(&Entry::Released { id, controller, times });
         Ok(PieceAnswer { sealed: sealed.into() })
     }
 
-    /// When the piece of an id was given since a time, oldest first: lines without a record.
-    async fn released(
-        &self,
-        id: alloy_primitives::Address,
-        since: u64,
-    ) -> Result<Vec<u64>, Refusal> {
+    /// What the journal says of the times that the piece of an id was given: lines without a record.
+    async fn released(&self, id: Address) -> Result<Vec<ReportEntry>, Refusal> {
         let rows =
-            self.in_store(move |store| store.list(Kind::Served, Some(id), since, MAX_ROWS)).await?;
-        let mut times = Vec::new();
+            self.in_store(move |store| store.list(Kind::Served, Some(id), 0, MAX_ROWS)).await?;
+        let mut given = Vec::new();
         for text in rows {
             let row: ServedRow = serde_json::from_slice(&text).map_err(|_| Cause::Internal)?;
-            let given = row.entries.iter().filter(|it| it.record.is_zero() && it.cause.is_none());
-            times.extend(given.map(|it| it.time));
+            given.extend(row.entries.into_iter().filter(|it| it.record.is_zero()));
         }
-        Ok(times)
+        Ok(given)
     }
 }
