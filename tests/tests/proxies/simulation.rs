@@ -18,6 +18,19 @@ const KEPT: &[&str] = &[
     "story 2 300; grant 0; log 0 0 1 0; mine 2; ask 0 0 1",
     // The branch with the revocation wins while it is shorter than what the proxy has read.
     "story 5 3600; grant 1; log 0 1 4 1; mine 5; ask 0 1 4; revoke-all; reorg 3 2; ask 0 1 4",
+    // A member that logged its read is suspended before it asks.
+    "story 1 300; grant 2; log 1 2 1 0; mine 1; ask 1 2 1; suspend; ask 1 2 1",
+    "story 1 300; grant 3; log 1 3 1 0; mine 1; ask 1 3 1; suspend; ask 1 3 1",
+    // Sent once more, a signed log is no younger; a new one is.
+    "story 1 300; grant 0; log 0 0 1 1; wait 301; replay 0; mine 1; ask 0 0 1; log 0 0 1 1; mine 1; ask 0 0 1",
+    // What counts is the version and the content of the moment of the log.
+    "story 1 300; grant 0; reseal 0; log 0 0 1 0; reseal 0; amend 0; mine 1; ask 0 0 1",
+    // Of five contents the newest three.
+    "story 1 300; grant 0; reseal 0; reseal 0; reseal 0; reseal 0; log 0 0 1 0; mine 1; ask 0 0 1",
+    // Taken back after the log.
+    "story 1 300; grant 0; log 0 0 1 0; mine 1; ask 0 0 1; retract 0; ask 0 0 1",
+    // The consent ends between log and request.
+    "story 1 3600; grant 4; wait 599; log 0 4 1 0; mine 1; ask 0 4 1; wait 301; mine 1; ask 0 4 1",
 ];
 
 pub(crate) fn setting(name: &str, default: u64) -> u64 {
