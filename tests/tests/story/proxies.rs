@@ -1,7 +1,7 @@
 //! Sharing while the patient is away: epochs of keys, proxies, and what they cannot spoil.
 
 #[path = "proxies/served.rs"]
-mod served;
+pub(crate) mod served;
 #[path = "proxies/stand_in.rs"]
 mod stand_in;
 

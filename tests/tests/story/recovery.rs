@@ -1,6 +1,6 @@
 //! Everything is lost but the guardians: what comes back, and what nobody gets who should not.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use alloy_primitives::{B256, Bytes};
 use galen_chain::{CosignPolicy, GuardianSet, PendingKind};
@@ -9,11 +9,15 @@ use galen_fhir::Category;
 use galen_sdk::{
     Claimant, Error, GivenPiece, Guarded, Guardian, GuardianPlan, HandedOut, Identity,
     PieceStanding, RecoverySheet,
-    proxies::{ProxySet, wire::PieceAsk},
+    proxies::{ProxyClient, ProxyError, ProxySet, wire::PieceAsk},
 };
 use galen_types::ErrorKind;
 
-use crate::{DAY, Network, account, fhir, identity, kind, seed};
+use crate::{
+    DAY, Network, account, fhir, identity, kind,
+    proxies::served::{DEPTH, three},
+    seed,
+};
 
 const DELAY: u32 = 7 * 86_400;
 
@@ -29,7 +33,7 @@ struct Lost {
 }
 
 fn guardian_identities() -> Vec<Identity> {
-    let mut all: Vec<Identity> = (20..23).map(identity).collect();
+    let mut all: Vec<Identity> = (50..53).map(identity).collect();
     all.sort_by_key(Identity::id);
     all
 }
@@ -51,7 +55,11 @@ fn plan(guardians: &[Guardian]) -> GuardianPlan {
 
 impl Lost {
     async fn new(with_proxies: bool) -> Self {
-        let network = Network::new().await;
+        let proxies = with_proxies.then(|| ProxySet::majority(places()));
+        Self::on(Network::new().await, proxies.as_ref()).await
+    }
+
+    async fn on(network: Network, proxies: Option<&ProxySet>) -> Self {
         for person in guardian_identities().into_iter().chain(proxy_identities()) {
             network.galen.grantee(person).publish_keys().await.unwrap();
         }
@@ -60,8 +68,6 @@ impl Lost {
         let owner = network.galen.guarded(identity(3));
         let set = owner.set_of(&plan(&guardians)).await.unwrap();
         owner.set(&set, DELAY).await.unwrap();
-        let proxies = ProxySet::majority(places());
-        let proxies = with_proxies.then_some(&proxies);
         let handed = owner.hand_out(&seed(3), &set, proxies).await.unwrap();
         let claimant = network.galen.claimant(identity(30), owner.id());
         Self { network, owner, guardians, set, handed, claimant }
@@ -192,6 +198,36 @@ async fn guardians_and_proxies_bring_everything_back() {
     let before = lost.network.patient.answer(id, [0], [], &nobody, &none).await;
     assert_eq!(kind(before), ErrorKind::Integrity, "the old key signs for nothing any more");
     patient.answer(id, [0], [], &nobody, &none).await.unwrap();
+}
+
+/// Real proxies on this machine give their half after the recovery, once each, and one of three may be down.
+#[tokio::test]
+async fn proxies_give_their_half_over_http() {
+    let network = Network::new().await;
+    let (served, set) = three(&network).await;
+    let lost = Lost::on(network, Some(&set)).await;
+    let client = ProxyClient::new(Duration::from_secs(10)).unwrap();
+    for (place, envelope) in &lost.handed.proxies {
+        client.deliver_piece(&place.url, envelope.clone()).await.unwrap();
+    }
+    let early = lost.claimant.ask_proxies(&client, &set.places).await;
+    assert!(matches!(early, Err(Error::NotRecovered(_))), "{early:?}");
+    lost.recover().await;
+    for _ in 0..DEPTH {
+        lost.network.chain.mine().unwrap();
+    }
+    served[1].stop();
+    let ask = lost.claimant.ask_for_pieces().await.unwrap();
+    let mut pieces = lost.given(&ask, &[0, 1]).await;
+    let places = lost.claimant.tally(&pieces).await.unwrap().places;
+    assert_eq!(places, set.places);
+    let said = lost.claimant.ask_proxies(&client, &places).await.unwrap();
+    pieces.extend(said.into_iter().filter_map(|(_, said)| said.ok()));
+    assert_eq!(pieces.len(), 4);
+    assert_eq!(lost.claimant.restore(&pieces).await.unwrap().expose(), seed(3).expose());
+    let again = lost.claimant.ask_proxies(&client, &places[..1]).await.unwrap();
+    let refused = again[0].1.as_ref().unwrap_err();
+    assert!(matches!(refused, ProxyError::Refused { .. }), "once a day: {refused:?}");
 }
 
 /// Without proxies the guardians alone hold the seed, and each of them is told so.

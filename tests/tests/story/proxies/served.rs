@@ -14,17 +14,17 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use crate::{Network, identity};
 
 /// How many blocks bury an access until a proxy takes it for final.
-pub(super) const DEPTH: u64 = 2;
+pub(crate) const DEPTH: u64 = 2;
 
 /// A proxy that listens until it is dropped or stopped.
-pub(super) struct Served {
-    pub(super) place: ProxyPlace,
+pub(crate) struct Served {
+    pub(crate) place: ProxyPlace,
     server: JoinHandle<()>,
     _store: TempDir,
 }
 
 impl Served {
-    pub(super) async fn start(network: &Network, n: u8) -> Self {
+    pub(crate) async fn start(network: &Network, n: u8) -> Self {
         let (ledger, storage) = (network.galen.ledger().clone(), network.galen.storage().clone());
         let finality = Finality::Depth(DEPTH);
         let history = HistoryOptions { finality, ..HistoryOptions::default() };
@@ -50,7 +50,7 @@ impl Served {
         Self { place, server, _store: store }
     }
 
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.server.abort();
     }
 }
@@ -62,7 +62,7 @@ impl Drop for Served {
 }
 
 /// Three proxies of three people, of which two are needed.
-pub(super) async fn three(network: &Network) -> (Vec<Served>, ProxySet) {
+pub(crate) async fn three(network: &Network) -> (Vec<Served>, ProxySet) {
     let mut proxies = Vec::new();
     for n in 21..=23 {
         proxies.push(Served::start(network, n).await);
