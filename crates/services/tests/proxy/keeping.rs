@@ -171,7 +171,7 @@ async fn a_piece_is_given_after_a_recovery_and_to_nobody_else() {
     };
     let (ledger, patient) = (&stage.ledger, stage.patient.id());
     let later = stage.time().await + 600;
-    ledger.set_guardians(&account(PATIENT), set.commitment(), DELAY, later).await.unwrap();
+    ledger.set_guardians(&account(PATIENT), Some((&set, DELAY)), later).await.unwrap();
     let node = stage.node(0, |_| {});
     let (text, envelope) = piece(&stage, &set, now()).await;
     node.take("/v1/pieces", &envelope).await;
@@ -215,7 +215,7 @@ async fn a_piece_is_given_after_a_recovery_and_to_nobody_else() {
 
     // Handed on after the recovery, the id is nobody's whom guardians chose.
     let (next, deadline) = (account(SAVIOUR).for_id(patient), stage.time().await + 600);
-    ledger.set_guardians(&next, B256::ZERO, 0, deadline).await.unwrap();
+    ledger.set_guardians(&next, None, deadline).await.unwrap();
     stage.chain.advance_time(u64::from(DELAY)).unwrap();
     ledger.finish_pending(patient).await.unwrap();
     let owner = Identity::new(next, &seed(PATIENT));
