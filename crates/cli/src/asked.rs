@@ -107,7 +107,8 @@ impl AskError {
                 "ask the patient for consent; `galen grant list` shows what you have"
             }
             Self::NothingOpen => {
-                "ask another proxy of the patient with --proxy, or ask the patient for consent"
+                "only active organizations of the network are shown it; ask another proxy of the patient with \
+                 --proxy, or ask the patient for consent"
             }
             Self::NoProxy => {
                 "name one of the patient's with --proxy, or add it with `galen proxy add`"

@@ -200,6 +200,18 @@ impl CliError {
             }
             Self::Proxy { source, .. }
             | Self::Sdk { source: galen_sdk::Error::Proxy(source), .. } => help_for_proxy(source),
+            Self::Sdk { source: galen_sdk::Error::PiecesMissing(_), .. } => {
+                "`galen recovery pieces` makes the line for guardians, asks the proxies and takes what came"
+            }
+            Self::Sdk { source: galen_sdk::Error::GuardiansMissing { .. }, .. } => {
+                "let more guardians sign the same line with `galen guardian approve`"
+            }
+            Self::Sdk { source: galen_sdk::Error::NotRecovered(_), .. } => {
+                "`galen recovery status` says what waits for the id, and for whom"
+            }
+            Self::Sdk { source: galen_sdk::Error::WrongSeed, .. } => {
+                "ask the other guardians too: one of those who gave is mistaken or lies"
+            }
             Self::Sdk { source: galen_sdk::Error::TooFewProxies { said, .. }, .. } => {
                 help_for_too_few(said)
             }

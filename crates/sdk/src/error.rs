@@ -170,7 +170,11 @@ fn kind_of_said(said: &[(ProxyPlace, ProxyError)]) -> ErrorKind {
 }
 
 fn missing(tally: &PieceTally) -> String {
-    let guardians = format!("{} of {}", tally.guardians.len(), tally.guardians_needed);
+    // How many it takes is known from the first piece on.
+    let guardians = match tally.guardians.len() {
+        0 => "none".to_owned(),
+        some => format!("{some} of {}", tally.guardians_needed),
+    };
     match (tally.proxies_needed, tally.places.len()) {
         (None, 0) => format!("{guardians} of guardians"),
         (None, _) => format!("{guardians} of guardians, none of proxies"),

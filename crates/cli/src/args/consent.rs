@@ -39,7 +39,7 @@ pub(crate) enum ConsentCommand {
     galen consent grant --emergency --preset emergency --for 1y\n\n\
     What it opens and what stays closed is said on standard error before you sign, sensitive \
     categories one by one.\n\n\
-    Text output: the line for the reader on standard output, unless --out is given; then the consent \
+    Text output: the line for the reader, unless --out is given or it can fetch it from a proxy; then the consent \
     id, reader, categories, purposes, start, end, transaction, final or not, separated by tabs.")]
 pub(crate) struct ConsentGrantArgs {
     /// Who may read: contact or id.

@@ -72,7 +72,6 @@ pub(crate) struct RecoveryCancelArgs {}
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  galen recovery finish 0x3f…\n  galen recovery finish self\n\n\
-    The wallet pays, since a relay sends only what carries a signature: with a relay add --relay none.\n\n\
     Text output: what was finished, id, controller, transaction; separated by tabs."
 )]
 pub(crate) struct RecoveryFinishArgs {

@@ -1,4 +1,4 @@
-//! What a relay sends: calls whose authority is a signature inside them, and nothing else.
+//! What a relay sends: calls whose authority is a signature inside them, or none but the time.
 
 use alloy::sol_types::SolInterface;
 use alloy_primitives::{Address, B256, Bytes, keccak256};
@@ -16,11 +16,12 @@ pub const MAX_CALL_LEN: usize = 127 * 1024;
 const MAX_OPTIONAL: usize = 64;
 
 /// The functions of the ledger that a relay sends.
-pub const LEDGER_FUNCTIONS: [&str; 17] = [
+pub const LEDGER_FUNCTIONS: [&str; 18] = [
     "anchorBulkBySig",
     "cancelPending",
     "changeConsents",
     "changeConsentsAsDelegate",
+    "finishPending",
     "logAccessBySig",
     "propose",
     "publishKeys",
@@ -61,6 +62,12 @@ impl SignedCall {
     /// A call of the ledger.
     pub(crate) fn ledger(to: Address, data: Bytes) -> Result<Self, RelayError> {
         let call = read::<HealthLedgerCalls>(&data)?;
+        if let HealthLedgerCalls::finishPending(call) = &call {
+            // Anybody may send it, and the contract does not look at who does: what happens was signed before the
+            // delay. Somebody who lost everything has nobody else to pay for it.
+            let (function, id) = ("finishPending", call.id);
+            return Ok(Self { to, data, function, id, unsigned: Vec::new() });
+        }
         let Parts { function, id, required, optional } =
             ledger_parts(&call).ok_or(RelayError::NotRelayed)?;
         Self::checked(to, data, function, id, &required, optional)
@@ -229,7 +236,6 @@ mod tests {
         // The address has twelve bytes of padding before it.
         dirty[4] = 1;
         let set_status = HealthLedger::setStatusCall { organization: PATIENT, status: 1 };
-        let finish = HealthLedger::finishPendingCall { id: PATIENT };
         let view = HealthLedger::participantCall { id: PATIENT };
         let direct = HealthLedger::anchorBulkCall {
             root: B256::ZERO,
@@ -245,7 +251,6 @@ mod tests {
             ("too long", publish(&[7; 64]).abi_encode().repeat(1_000), "malformed"),
             ("another contract's", vec![0xa9, 0x05, 0x9c, 0xbb], "not relayed"),
             ("the consortium's", set_status.abi_encode(), "not relayed"),
-            ("unsigned by nature", finish.abi_encode(), "not relayed"),
             ("a view", view.abi_encode(), "not relayed"),
             ("direct", direct.abi_encode(), "not relayed"),
             ("without signature", publish(&[]).abi_encode(), "unsigned"),
@@ -253,6 +258,13 @@ mod tests {
         for (row, data, expected) in rows {
             assert_eq!(refusal(data), expected, "{row}");
         }
+    }
+
+    #[test]
+    fn what_has_waited_long_enough_is_finished_for_anybody() {
+        let finish = HealthLedger::finishPendingCall { id: PATIENT }.abi_encode();
+        let call = SignedCall::ledger(LEDGER, finish.into()).expect("it needs no signature");
+        assert_eq!((call.function, call.id, call.unsigned), ("finishPending", PATIENT, vec![]));
     }
 
     #[test]

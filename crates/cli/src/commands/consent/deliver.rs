@@ -152,6 +152,10 @@ async fn send(client: &ProxyClient, some: &[Delivery]) -> Vec<(Delivery, Result<
 }
 
 impl Delivered {
+    pub(super) fn is_delivered(&self) -> bool {
+        self.state == "delivered"
+    }
+
     fn new(session: &Session, delivery: &Delivery, result: Result<(), ProxyError>) -> Self {
         let (state, error) = match result {
             Ok(()) => ("delivered", None),

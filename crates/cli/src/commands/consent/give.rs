@@ -128,8 +128,14 @@ pub(crate) async fn give(
     if ui.json() {
         return ui.object(&answer);
     }
-    if let (Some(line), None) = (&answer.grant, &answer.file) {
-        ui.line(line)?;
+    match (&answer.grant, &answer.file, &answer.proxies) {
+        (Some(_), None, Some(shares)) if shares.reached_one() => {
+            ui.status(
+                "The reader fetches its keys from one of the proxies: `galen grant fetch URL`.",
+            );
+        }
+        (Some(line), None, _) => ui.line(line)?,
+        _ => {}
     }
     let Granted { consent: terms, sent, .. } = &answer;
     row(

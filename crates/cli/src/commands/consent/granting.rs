@@ -47,6 +47,13 @@ pub(crate) struct Shares {
     shares: Vec<Delivered>,
 }
 
+impl Shares {
+    /// Whether a proxy has what the reader needs to find its own keys.
+    pub(crate) fn reached_one(&self) -> bool {
+        self.shares.iter().any(Delivered::is_delivered)
+    }
+}
+
 impl Way {
     /// Through the proxies of the book, if there are any and nothing else was asked for.
     pub(crate) fn of(session: &Session, direct: bool) -> Self {

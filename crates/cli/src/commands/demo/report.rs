@@ -36,7 +36,7 @@ pub(crate) struct Report {
     pub(crate) proxies: usize,
     /// See `proxies`.
     pub(crate) proxies_needed: usize,
-    /// Proxies that refused a revoked reader who had logged its read before.
+    /// Proxies that refused a revoked reader, who had logged its read before, until too few were left.
     pub(crate) proxy_refusals: usize,
     /// Accesses in the chart's log.
     pub(crate) accesses_logged: usize,

@@ -59,7 +59,7 @@ pub(crate) async fn tell(
     clinical::chart(&cast, &mut teller).await?;
     clinical::extract(&cast, &mut teller).await?;
     reading::refuse(&cast, &grants, &mut teller).await?;
-    reading::revoke(&cast, &grants, &proxies, &mut teller).await?;
+    reading::revoke(&cast, &grants, &mut teller).await?;
     reading::reseal(&cast, &mut teller).await?;
     reading::audit(&cast, &mut teller).await?;
     look_up(&cast, &stage, &mut teller).await

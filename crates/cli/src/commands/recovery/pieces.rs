@@ -81,7 +81,11 @@ impl Collected {
             return ui.object(self);
         }
         let of = |count: usize, needed: usize| format!("{count} of {needed}");
-        let guardians = of(self.guardians.len(), self.guardians_needed);
+        // How many it takes is known from the first piece on.
+        let guardians = match self.guardians.len() {
+            0 => "0".to_owned(),
+            some => of(some, self.guardians_needed),
+        };
         ui.line(&format!("guardians\t{guardians}\t{}", list(&self.guardians)))?;
         if !tally.places.is_empty() {
             let proxies = match self.proxies_needed {
