@@ -65,7 +65,7 @@ const STEPS: &[Step] = &[
         shop.cargo(&["test", "--workspace", "--manifest-path", "tests/oracles/Cargo.toml"])
     }),
     // What it found before lies in `target/fuzz`, and each run goes on from there.
-    step("fuzz", 10, |shop| shop.run(shop.command("scripts/fuzz").args(["--seconds", "10"]))),
+    step("fuzz", 15, |shop| shop.run(shop.command("scripts/fuzz").args(["--seconds", "10"]))),
     // A FHIR server of others takes what Galen writes; so does a library of others.
     step("standards", 15, |shop| {
         let out = shop.root.join("target/fhir-out");

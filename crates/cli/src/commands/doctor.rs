@@ -1,5 +1,6 @@
 //! `galen doctor`: what is set, reachable, out of date or unsafe, and what to do about it.
 
+mod guardians;
 mod proxies;
 mod stores;
 
@@ -314,6 +315,7 @@ async fn keys(globals: &Globals, ui: &Ui, report: &mut Report) {
         Err(error) => report.error("keys", &error),
     }
     proxies::examine(&session, report).await;
+    guardians::examine(&session, report).await;
     match session.payer().pending().await {
         Ok(pending) if pending.is_empty() => report.ok("transactions", "none waits"),
         Ok(pending) => report.warn(
