@@ -64,7 +64,7 @@ pub use commitment::{Committed, MediaType, commit, commitment};
 pub use layout::Layout;
 pub use open::{Manifest, OpenKey, Opened, Opener, open};
 pub use range::RangePlan;
-pub use seal::{SealRequest, seal, seal_bytes};
+pub use seal::{SealRequest, seal, seal_bytes, seal_with_key};
 
 use crate::{Error, HEADER_LEN, primitives};
 

@@ -39,7 +39,7 @@ pub mod vault;
 pub use bundle::KeyBundle;
 pub use content::{
     Committed, Layout, Manifest, MediaType, OpenKey, Opened, Opener, RangePlan, SealContext,
-    SealRequest, commit, commitment, open, random_salt, seal, seal_bytes,
+    SealRequest, commit, commitment, open, random_salt, seal, seal_bytes, seal_with_key,
 };
 pub use envelope::{
     ContactEnvelope, ContactTerms, GrantEnvelope, GrantTerms, GrantText, GrantedKey,

@@ -14,7 +14,7 @@ use galen_chain::{CosignPolicy, Sent};
 use galen_crypto::{
     Committed, DataKey, HEADER_LEN, Header, IdentityKey, IdentityPublic, Manifest, MediaType,
     OpenError, OpenKey, Opener, SealContext, SealRequest, SegmentKey, SegmentPublic, commit,
-    random_salt, seal,
+    random_salt, seal_with_key,
 };
 use galen_index::{ContentEntry, Proposal, Record, Version};
 use galen_storage::{Addresses, Storage, StorageError};
@@ -27,7 +27,7 @@ use crate::{
     Announced, AttachedFile, Contact, Error, Galen, Grant, Grantee, Organization, Patient,
     batch::Batch,
     galen::{graver, joined},
-    pipe::pipe,
+    pipe::{PipeWriter, pipe},
     proxies::Unlocked,
     reseal::Anew,
 };
@@ -55,6 +55,15 @@ impl Sealing {
             segment: Some((self.segment.0, &self.segment.1)),
         }
     }
+}
+
+/// Sealed content that is staged.
+pub(crate) struct Staged {
+    pub(crate) content: ContentRef,
+    /// Sealed bytes.
+    pub(crate) len: u64,
+    /// What opens it, for who sealed it to others alone.
+    pub(crate) key: DataKey,
 }
 
 /// A key that owns itself, for the same reason.
@@ -85,8 +94,8 @@ impl ReaderKey {
 }
 
 impl Galen {
-    /// Seals a source and stages it in a store, on two threads; returns address and sealed length. `note` hears the
-    /// addresses before the content gets its name.
+    /// Seals a source and stages it in a store, on two threads. `note` hears the addresses before the content gets its
+    /// name.
     pub(crate) async fn seal_stream(
         &self,
         storage: &Storage,
@@ -94,19 +103,49 @@ impl Galen {
         committed: Committed,
         source: impl Read + Send + 'static,
         note: impl FnOnce(&Addresses) -> io::Result<()> + Send + 'static,
-    ) -> Result<(ContentRef, u64), Error> {
+    ) -> Result<Staged, Error> {
         let (mut writer, reader) = pipe();
         let work = tokio::task::spawn_blocking(move || {
-            let len = seal(&sealing.request(), &committed, source, &mut writer)?;
+            let sealed = seal_with_key(&sealing.request(), &committed, source, &mut writer)?;
             writer.end().map_err(galen_crypto::Error::Write)?;
-            Ok::<_, galen_crypto::Error>(len)
+            Ok::<_, galen_crypto::Error>(sealed)
         });
         let staged = storage.stage_noting(reader, note).await;
         match (staged, joined(work.await)?) {
-            (Ok(staged), Ok(len)) => Ok((staged.of(storage.address_kind()), len)),
+            (Ok(staged), Ok((len, key))) => {
+                Ok(Staged { content: staged.of(storage.address_kind()), len, key })
+            }
             // Whichever stopped first says why; the other one only says that its end of the pipe is gone.
             (Ok(_) | Err(StorageError::Source(_)), Err(error)) => Err(from_store(error)),
             (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// Seals what `open` writes into a pipe, and stages it.
+    pub(crate) async fn seal_opened<Opening>(
+        &self,
+        storage: &Storage,
+        sealing: Sealing,
+        committed: Committed,
+        open: impl FnOnce(PipeWriter) -> Opening,
+        note: impl FnOnce(&Addresses) -> io::Result<()> + Send + 'static,
+    ) -> Result<Staged, Error>
+    where
+        Opening: Future<Output = Result<PipeWriter, Error>> + Send,
+    {
+        let (writer, reader) = pipe();
+        let opening = open(writer);
+        let open = async {
+            // Without an end the other side takes it for a fault.
+            let ended = opening.await?.end();
+            ended.map_err(|error| Error::Crypto(galen_crypto::Error::Write(error)))
+        };
+        let sealing = self.seal_stream(storage, sealing, committed, reader, note);
+        match tokio::join!(open, sealing) {
+            (Ok(()), Ok(staged)) => Ok(staged),
+            // A pipe that broke says nothing of why: the other end does.
+            (Err(error), Err(Error::Crypto(galen_crypto::Error::Read(_))) | Ok(_))
+            | (_, Err(error)) => Err(error),
         }
     }
 
@@ -262,7 +301,7 @@ impl Organization {
         Ok(joined(work.await)??)
     }
 
-    /// The second pass: seals the file and stages it where its category says.
+    /// The second pass: keeps a copy, seals the file, and stages it where its category says.
     pub(crate) async fn seal_file(
         &self,
         contact: &Contact,
@@ -272,20 +311,20 @@ impl Organization {
         committed: Committed,
     ) -> Result<(Leaf, u64), Error> {
         let galen = self.galen();
+        let open = || File::open(&file.path).map_err(galen_crypto::Error::Read);
+        self.keep_copy(&key, salt, file.media_type.clone(), committed, open()?).await?;
         let sealing = self.sealing(contact, &key, salt, file.media_type.clone())?;
-        let source = File::open(&file.path).map_err(galen_crypto::Error::Read)?;
         let storage = galen.storage_for(file.category);
-        let (content, len) =
-            galen.seal_stream(storage, sealing, committed, source, |_| Ok(())).await?;
+        let sealed = galen.seal_stream(storage, sealing, committed, open()?, |_| Ok(())).await?;
         let leaf = Leaf {
             kind: LeafKind::New,
             segment: key.segment,
             number: key.number,
-            content,
+            content: sealed.content,
             commitment: committed.commitment,
             previous: VersionId::default(),
         };
-        Ok((leaf, len))
+        Ok((leaf, sealed.len))
     }
 }
 
@@ -345,23 +384,14 @@ impl Patient {
         let (salt, media_type) = (manifest.salt, manifest.media_type.clone());
         let sealing = self.sealing(&record.key, salt, media_type).await?;
         let epoch = sealing.epoch;
-        let (writer, reader) = pipe();
-        let open = async {
-            let (writer, _) = galen.open_stream(before, context, key, writer).await?;
-            // Without this the other end takes it for a fault.
-            writer.end().map_err(|error| Error::Crypto(galen_crypto::Error::Write(error)))
+        let opens_by = ReaderKey::Segment(Box::new(self.segment_key(record.key.segment, epoch)));
+        let open = |writer| async {
+            galen.open_stream(before, context, key, writer).await.map(|(writer, _)| writer)
         };
         let note = move |after: &Addresses| note(epoch, after);
-        let sealed = galen.seal_stream(storage, sealing, manifest.committed, reader, note);
-        let (opened, sealed) = tokio::join!(open, sealed);
-        match (opened, sealed) {
-            (Ok(()), Ok((after, _))) => {
-                Ok(Anew { key: record.key, before, after, epoch, opens_to: manifest })
-            }
-            // A pipe that broke says nothing of why: the other end does.
-            (Err(error), Err(Error::Crypto(galen_crypto::Error::Read(_))) | Ok(_))
-            | (_, Err(error)) => Err(error),
-        }
+        let staged = galen.seal_opened(storage, sealing, manifest.committed, open, note).await?;
+        let (key, after) = (record.key, staged.content);
+        Ok(Anew { key, before, after, opens_to: manifest, opens_by })
     }
 
     /// Writes a record of the patient's own chart to a sink, in constant memory.

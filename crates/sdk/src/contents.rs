@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 use alloy_primitives::Address;
 use galen_chain::{LedgerEvent, Position};
-use galen_index::{Chart, ContentEntry, LeafState, Proposal, Version, View, VoidReason};
+use galen_index::{Chart, ContentEntry, LeafState, Proposal, Record, Version, View, VoidReason};
 use galen_types::{ContentRef, RecordId, RecordKey, VersionId};
 
 use crate::{
@@ -87,7 +87,7 @@ impl ContentStanding {
         }
     }
 
-    const fn is_needed(self) -> bool {
+    pub(crate) const fn is_needed(self) -> bool {
         matches!(self, Self::Current | Self::Resealed | Self::Waiting)
     }
 }
@@ -137,8 +137,8 @@ impl Patient {
                         let newest = match opening.entry(one.version) {
                             Entry::Occupied(found) => *found.get(),
                             Entry::Vacant(place) => {
-                                let found = self.newest_that_opens(record.id(), one.version);
-                                *place.insert(found.await?)
+                                let record = self.record(record.id()).await?;
+                                *place.insert(self.newest_that_opens(&record, one.version).await?)
                             }
                         };
                         newest.is_some_and(|newest| follows(&contents, one, newest))
@@ -156,10 +156,9 @@ impl Patient {
     /// The newest content of a version that opens, if any can be had.
     pub(crate) async fn newest_that_opens(
         &self,
-        record: RecordId,
+        record: &Record,
         version: VersionId,
     ) -> Result<Option<ContentRef>, Error> {
-        let record = self.record(record).await?;
         let Some(version) = record.versions.iter().find(|it| it.id == version) else {
             return Ok(None);
         };
@@ -254,7 +253,7 @@ fn uses(view: &View, time: u64) -> HashMap<ContentRef, usize> {
     uses
 }
 
-fn named(view: &View, chart: &Chart, time: u64) -> Vec<RecordContent> {
+pub(crate) fn named(view: &View, chart: &Chart, time: u64) -> Vec<RecordContent> {
     let (signers, answers) = (signers(chart), answers(chart));
     let is_final = |at: Position| view.confirmed(at.block).is_final();
     let mut records: BTreeMap<RecordId, RecordContent> = BTreeMap::new();

@@ -7,6 +7,7 @@
 //! now, and every read that was logged before it is over.
 
 mod journal;
+mod keeper;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,17 +23,17 @@ use galen_types::{ContentRef, ErrorKind, RecordId, RecordKey, VersionId};
 
 use self::journal::Underway;
 pub use self::journal::{Custody, CustodyEntry};
+pub(crate) use self::keeper::{Author, Keeper};
 use crate::{
-    ContentStanding, Error, NamedContent, Patient, RecordContent, ResealedRecord,
+    Contact, ContentStanding, Error, NamedContent, Organization, Patient, RecordContent,
+    ResealedRecord,
+    attachment::ReaderKey,
     batch::publish_all,
     reseal::{Anew, MAX_RESEALS},
 };
 
 /// Seconds after an access in which proxies answer for it, unless they are set otherwise.
 pub const ACCESS_WINDOW: u64 = 3_600;
-
-/// A record that is read again and again is sealed anew once its oldest read is this many windows old.
-const MOST_WINDOWS: u64 = 4;
 
 /// Old content stays for a fourth of the window longer than the window itself: a reader that was answered in its
 /// last second has yet to fetch the content.
@@ -74,6 +75,10 @@ pub struct CustodyReport {
     pub dropped: Vec<ContentRef>,
     /// Old contents that still wait: for the end of a window, or for a final block.
     pub waiting: usize,
+    /// Records that are due and of which this author has no copy: sealed on another machine, or while it kept none.
+    pub uncopied: Vec<RecordId>,
+    /// Copies of what will never count that the author removed.
+    pub forgotten: usize,
     /// Records that could not be seen to. They are tried again.
     pub faults: Vec<(RecordId, Error)>,
     /// The transactions.
@@ -99,18 +104,7 @@ impl Patient {
     ///
     /// [`Error::Chain`].
     pub async fn due(&self, window: u64) -> Result<Vec<RecordId>, Error> {
-        let now = self.galen().time().await?;
-        let is_past =
-            |time: u64, windows: u64| now > time.saturating_add(window.saturating_mul(windows));
-        self.galen()
-            .with_chart(self.id(), |chart| {
-                let read = unsealed_reads(chart).into_iter();
-                let due = read.filter(|(_, (oldest, newest))| {
-                    is_past(*newest, 1) || is_past(*oldest, MOST_WINDOWS)
-                });
-                due.map(|(record, _)| record).collect()
-            })
-            .await
+        keeper::due(self, window).await
     }
 
     /// One pass of the custodian of this patient's chart. It may be dropped at any moment, and the next one goes on.
@@ -124,31 +118,43 @@ impl Patient {
         custody: &Custody,
         policy: &CustodyPolicy,
     ) -> Result<CustodyReport, Error> {
-        let (patient, report) = (self, CustodyReport::default());
-        let mut pass = Pass { patient, custody, policy, report };
-        let taken_up = pass.take_up().await?;
-        pass.announce(taken_up).await?;
-        let sealed = pass.seal_due().await?;
-        pass.announce(sealed).await?;
-        pass.confirm().await?;
-        pass.let_go().await?;
-        Ok(pass.report)
+        Pass::run(self, custody, policy).await
     }
 }
 
-/// Oldest and newest time at which each record was read since it was last sealed.
-fn unsealed_reads(chart: &Chart) -> BTreeMap<RecordId, (u64, u64)> {
-    let mut read: BTreeMap<RecordId, (u64, u64)> = BTreeMap::new();
-    for access in chart.accesses() {
-        let record = chart.record(access.event.record);
-        let sealed = record.and_then(|record| record.current().contents.last());
-        if sealed.is_some_and(|content| content.at < access.at) {
-            let time = access.at.time;
-            let (oldest, newest) = read.entry(access.event.record).or_insert((time, time));
-            (*oldest, *newest) = (time.min(*oldest), time.max(*newest));
-        }
+impl Organization {
+    /// As [`Patient::due`], for the organization's own records in a patient's chart. An author waits one window
+    /// longer: where the patient's custodian works, content is sealed once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn due(&self, contact: &Contact, window: u64) -> Result<Vec<RecordId>, Error> {
+        keeper::due(&self.author(contact).await?, window).await
     }
-    read
+
+    /// As [`Patient::custody`], for the organization's own records in a patient's chart: sealed from its own copies
+    /// (see [`Organization::with_copies`]) under the patient's newest keys. It moves no records to a newer epoch that
+    /// nobody read; and it removes copies of what will never count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Patient::custody`]; [`Error::Copy`].
+    pub async fn custody(
+        &self,
+        contact: &Contact,
+        custody: &Custody,
+        policy: &CustodyPolicy,
+    ) -> Result<CustodyReport, Error> {
+        let author = self.author(contact).await?;
+        let mut report = Pass::run(&author, custody, policy).await?;
+        report.forgotten = self.forget_copies(contact, |id| custody.is_erased(id)).await?;
+        Ok(report)
+    }
+
+    pub(crate) async fn author(&self, contact: &Contact) -> Result<Author<'_>, Error> {
+        Ok(Author { organization: self, contact: self.refreshed(contact).await? })
+    }
 }
 
 /// New content that lies staged and is to be announced.
@@ -156,7 +162,8 @@ struct Ready {
     record: Record,
     before: ContentRef,
     after: ContentRef,
-    epoch: u32,
+    /// What opens it, unless it was opened before.
+    opens_by: Option<ReaderKey>,
     /// What it was made from, where this pass made it.
     opens_to: Option<Manifest>,
 }
@@ -171,14 +178,29 @@ enum Found {
     Stale,
 }
 
-struct Pass<'a> {
-    patient: &'a Patient,
+struct Pass<'a, K> {
+    keeper: &'a K,
     custody: &'a Custody,
     policy: &'a CustodyPolicy,
     report: CustodyReport,
 }
 
-impl Pass<'_> {
+impl<'a, K: Keeper> Pass<'a, K> {
+    async fn run(
+        keeper: &'a K,
+        custody: &'a Custody,
+        policy: &'a CustodyPolicy,
+    ) -> Result<CustodyReport, Error> {
+        let mut pass = Self { keeper, custody, policy, report: CustodyReport::default() };
+        let taken_up = pass.take_up().await?;
+        pass.announce(taken_up).await?;
+        let sealed = pass.seal_due().await?;
+        pass.announce(sealed).await?;
+        pass.confirm().await?;
+        pass.let_go().await?;
+        Ok(pass.report)
+    }
+
     fn note(&self, entry: &CustodyEntry) -> Result<(), Error> {
         self.custody.note(entry).map_err(Error::Journal)
     }
@@ -189,8 +211,8 @@ impl Pass<'_> {
 
     /// What earlier passes sealed and did not see announced.
     async fn take_up(&mut self) -> Result<Vec<Ready>, Error> {
-        let head = self.patient.galen().ledger().now().await?;
-        let current = self.patient.epoch().await?;
+        let head = self.keeper.galen().ledger().now().await?;
+        let current = self.keeper.epoch().await?;
         let mut ready = Vec::new();
         for (underway, found) in self.look_up().await? {
             let Underway { record: id, before, after, epoch, until, .. } = underway;
@@ -201,7 +223,14 @@ impl Pass<'_> {
                 }
                 Found::Named { is_final: false } => {}
                 Found::Wanted(record) if !is_erased && epoch == current => {
-                    ready.push(Ready { record: *record, before, after, epoch, opens_to: None });
+                    let opens_by = self.keeper.opens_by(&record.key, epoch);
+                    // What was to be announced was opened before; what was not, must be opened now.
+                    if opens_by.is_some() || until > 0 {
+                        let record = *record;
+                        ready.push(Ready { record, before, after, opens_by, opens_to: None });
+                    } else {
+                        self.drop_content(id, after).await?;
+                    }
                 }
                 // A block may still name it as long as what was signed for it holds.
                 _ if until > 0 && head <= until.saturating_add(PAST_DEADLINE) => {}
@@ -213,14 +242,14 @@ impl Pass<'_> {
 
     /// What the ledger says of everything that is under way.
     async fn look_up(&self) -> Result<Vec<(Underway, Found)>, Error> {
-        let (underway, patient) = (self.custody.underway(), self.patient.id());
+        let (underway, patient) = (self.custody.underway(), self.keeper.patient());
         let look = |view: &View| {
             let nothing = Chart::default();
             let chart = view.chart(patient).unwrap_or(&nothing);
             let found = underway.into_iter().map(|one| (one, found(view, chart, &one)));
             found.collect()
         };
-        self.patient.galen().with_view(look).await
+        self.keeper.galen().with_view(look).await
     }
 
     /// What a final block names is under way no longer.
@@ -246,7 +275,7 @@ impl Pass<'_> {
     }
 
     async fn release(&self, content: &ContentRef) -> Result<Vec<String>, Error> {
-        let galen = self.patient.galen();
+        let galen = self.keeper.galen();
         let left = galen.release(content).await;
         galen.storage().unstage(content).await?;
         Ok(left)
@@ -257,10 +286,16 @@ impl Pass<'_> {
         let busy: BTreeSet<RecordId> =
             self.custody.underway().iter().map(|one| one.record).collect();
         let is_free = |id: &RecordId| !busy.contains(id) && !self.custody.is_erased(*id);
-        let mut due = self.patient.due(self.policy.window).await?;
-        due.retain(is_free);
+        let (mut due, wanted) = (Vec::new(), keeper::due(self.keeper, self.policy.window).await?);
+        for id in wanted.into_iter().filter(is_free) {
+            if self.keeper.has_source(&self.keeper.record(id).await?)? {
+                due.push(id);
+            } else {
+                self.report.uncopied.push(id);
+            }
+        }
         due.truncate(self.policy.reseals);
-        let mut moved = self.patient.of_older_epochs(self.policy.moves, &is_free).await?;
+        let mut moved = self.keeper.to_move(self.policy.moves, &is_free).await?;
         moved.retain(|id| !due.contains(id));
         due.extend(moved);
         let mut ready = Vec::new();
@@ -278,34 +313,35 @@ impl Pass<'_> {
     }
 
     async fn seal_one(&self, id: RecordId) -> Result<Ready, Error> {
-        let record = self.patient.record(id).await?;
+        let record = self.keeper.record(id).await?;
         let newest = record.current().contents.last().ok_or(Error::NoRecord(id))?.content;
-        let storage = self.patient.galen().storage_for(self.patient.category(record.key.segment));
+        let storage = self.keeper.storage(record.key.segment)?;
         let (custody, kind, version) =
             (self.custody.clone(), storage.address_kind(), record.current().id);
         let note = move |epoch: u32, after: &Addresses| -> io::Result<()> {
             let (before, after) = (newest, after.of(kind));
             custody.note(&CustodyEntry::Sealed { record: id, version, before, after, epoch })
         };
-        let Anew { after, epoch, opens_to, .. } =
-            self.patient.seal_anew(storage, &record, note).await?;
-        Ok(Ready { record, before: newest, after, epoch, opens_to: Some(opens_to) })
+        let Anew { after, opens_to, opens_by, .. } =
+            self.keeper.seal_anew(storage, &record, note).await?;
+        let (opens_by, opens_to) = (Some(opens_by), Some(opens_to));
+        Ok(Ready { record, before: newest, after, opens_by, opens_to })
     }
 
     /// Sends new content to where it belongs, reads it back, opens it, and announces it.
     async fn announce(&mut self, ready: Vec<Ready>) -> Result<(), Error> {
-        let galen = self.patient.galen();
-        let store =
-            |one: &Ready| galen.storage_for(self.patient.category(one.record.key.segment)).clone();
-        let staged: Vec<_> = ready.iter().map(|one| (store(one), one.after)).collect();
-        let published = publish_all(staged).await?;
+        let galen = self.keeper.galen();
+        let store = |one: &Ready| self.keeper.storage(one.record.key.segment).cloned();
+        let staged = ready.iter().map(|one| Ok((store(one)?, one.after)));
+        let published = publish_all(staged.collect::<Result<Vec<_>, Error>>()?).await?;
         let mut by_author: BTreeMap<Address, Vec<Ready>> = BTreeMap::new();
         for (one, published) in ready.into_iter().zip(published) {
             let id = one.record.key.id();
             let checked = match published {
                 Ok(_) => {
-                    let opens_to = one.opens_to.as_ref();
-                    self.patient.require_readable(&one.record, one.after, one.epoch, opens_to).await
+                    let (key, opens_to) = (one.opens_by.clone(), one.opens_to.as_ref());
+                    let (storage, record) = (store(&one)?, &one.record);
+                    galen.require_readable(&storage, record, one.after, key, opens_to).await
                 }
                 Err(error) => Err(error.into()),
             };
@@ -331,13 +367,13 @@ impl Pass<'_> {
     }
 
     async fn announce_batch(&mut self, author: Address, batch: &[Ready]) -> Result<(), Error> {
-        let galen = self.patient.galen();
+        let galen = self.keeper.galen();
         let deadline = galen.deadline().await?;
         let contents = batch.iter().map(|one| one.after).collect();
         self.note(&CustodyEntry::Announcing { contents, deadline })?;
         let item = |one: &Ready| (one.record.key, one.after, one.before);
         let items: Vec<(RecordKey, ContentRef, ContentRef)> = batch.iter().map(item).collect();
-        let (account, id) = (self.patient.account(), self.patient.id());
+        let (account, id) = (self.keeper.account(), self.keeper.patient());
         match galen.ledger().reseal(account, id, author, &items, deadline).await {
             Ok(sent) => self.report.sent.push(sent),
             // Nobody signs or nobody answers: neither will for the others.
@@ -367,12 +403,15 @@ impl Pass<'_> {
 
     /// Lets go of old content that no reader may come for, and of what was erased.
     async fn let_go(&mut self) -> Result<(), Error> {
-        let galen = self.patient.galen();
+        let galen = self.keeper.galen();
         let now = galen.time().await?;
-        let reads = galen.with_chart(self.patient.id(), reads).await?;
+        let reads = galen.with_chart(self.keeper.patient(), reads).await?;
         let mut room = MAX_RELEASES;
-        for RecordContent { record, contents } in galen.contents(self.patient.id()).await? {
+        for RecordContent { record, contents } in galen.contents(self.keeper.patient()).await? {
             let id = record.id();
+            if !self.keeper.keeps(&record) {
+                continue;
+            }
             let is_erased = self.custody.is_erased(id);
             let nothing = Vec::new();
             let reads = reads.get(&id).unwrap_or(&nothing);
@@ -425,7 +464,8 @@ impl Pass<'_> {
         let newest = match opening.get(&old.version) {
             Some(known) => *known,
             None => {
-                let found = self.patient.newest_that_opens(record, old.version).await?;
+                let record = self.keeper.record(record).await?;
+                let found = self.keeper.newest_good(&record, old.version).await?;
                 let found = of_version().find(|one| Some(one.content) == found).copied();
                 opening.insert(old.version, found);
                 found

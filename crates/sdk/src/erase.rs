@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
-use galen_storage::{Depth, Presence, StorageError};
-use galen_types::{ContentRef, RecordId};
+use galen_storage::{Depth, Presence, Storage, StorageError};
+use galen_types::{Commitment, ContentRef, RecordId};
 
-use crate::{Custody, CustodyEntry, Error, Patient};
+use crate::{
+    Contact, Custody, CustodyEntry, Error, Galen, Organization, Patient, custodian::Keeper,
+};
 
 /// What the chain and this machine know of a record that is to be forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,8 @@ pub struct Erased {
     pub erasure: Erasure,
     /// By content and place.
     pub contents: Vec<ErasedContent>,
+    /// Copies of its own that an author removed.
+    pub copies: usize,
 }
 
 impl Patient {
@@ -91,33 +95,7 @@ impl Patient {
     ///
     /// [`Error::NoRecord`], [`Error::Chain`].
     pub async fn erasure(&self, record: RecordId, custody: &Custody) -> Result<Erasure, Error> {
-        let galen = self.galen();
-        let named = galen.contents(self.id()).await?;
-        let named = named.into_iter().find(|it| it.record.id() == record);
-        let named = named.ok_or(Error::NoRecord(record))?;
-        let underway = custody.underway().into_iter().filter(|one| one.record == record);
-        let all: BTreeSet<ContentRef> = named
-            .contents
-            .iter()
-            .map(|one| one.content)
-            .chain(underway.map(|one| one.after))
-            .collect();
-        let shared = named.contents.iter().filter(|one| one.shared).map(|one| one.content);
-        let shared: BTreeSet<ContentRef> = shared.collect();
-        let readers = galen.with_chart(self.id(), |chart| {
-            let mut readers = BTreeMap::new();
-            for access in chart.accesses().iter().filter(|it| it.event.record == record) {
-                readers.insert(access.event.grantee, access.at.time);
-            }
-            readers.into_iter().collect()
-        });
-        Ok(Erasure {
-            record,
-            author: named.record.author,
-            contents: all.difference(&shared).copied().collect(),
-            shared: shared.into_iter().collect(),
-            readers: readers.await?,
-        })
+        erasure(self, record, custody).await
     }
 
     /// Forgets a record: writes down that it is to go, then removes every content of it from every place that lets
@@ -129,43 +107,129 @@ impl Patient {
     ///
     /// [`Error::NoRecord`], [`Error::Journal`]: nothing was removed then. What places did is in the result.
     pub async fn erase(&self, record: RecordId, custody: &Custody) -> Result<Erased, Error> {
-        let erasure = self.erasure(record, custody).await?;
+        let erasure = erasure(self, record, custody).await?;
         custody.note(&CustodyEntry::Erased { record }).map_err(Error::Journal)?;
-        let mut contents = Vec::new();
-        for content in &erasure.contents {
-            let found = self.erase_content(content).await?;
-            if found.iter().all(|one| one.state.is_gone()) {
-                let entry = CustodyEntry::Released { content: *content };
-                custody.note(&entry).map_err(Error::Journal)?;
-            }
-            contents.extend(found);
-        }
-        Ok(Erased { erasure, contents })
+        let contents = erase_contents(self.galen(), &erasure, custody).await?;
+        Ok(Erased { erasure, contents, copies: 0 })
+    }
+}
+
+impl Organization {
+    /// As [`Patient::erasure`], for one of the organization's own records in a patient's chart.
+    ///
+    /// # Errors
+    ///
+    /// As [`Patient::erasure`]; [`Error::Invalid`] if the record is another author's.
+    pub async fn erasure(
+        &self,
+        contact: &Contact,
+        record: RecordId,
+        custody: &Custody,
+    ) -> Result<Erasure, Error> {
+        erasure(&self.author(contact).await?, record, custody).await
     }
 
-    async fn erase_content(&self, content: &ContentRef) -> Result<Vec<ErasedContent>, Error> {
-        let storage = self.galen().storage();
-        let mut asked = Vec::new();
-        for place in storage.places() {
-            let released = match place.writable {
-                true => Some(storage.release(content, &place.name).await),
-                false => None,
-            };
-            asked.push((place, released));
-        }
-        storage.unstage(content).await?;
-        // What a place says it let go of is not what it has no more.
-        let mut erased = Vec::new();
-        for (place, released) in asked {
-            let there = match place.readable {
-                true => storage.check_at(content, &place.name, Depth::Root).await?,
-                false => Presence::Missing,
-            };
-            let state = state(place.local, released, there);
-            erased.push(ErasedContent { content: *content, place: place.name, state });
-        }
-        Ok(erased)
+    /// As [`Patient::erase`], for one of the organization's own records in a patient's chart: its own copies of it go
+    /// first, then every content of it at every place of its own settings. What the patient keeps elsewhere stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`Organization::erasure`]; [`Error::Journal`], [`Error::Copy`].
+    pub async fn erase(
+        &self,
+        contact: &Contact,
+        record: RecordId,
+        custody: &Custody,
+    ) -> Result<Erased, Error> {
+        let erasure = self.erasure(contact, record, custody).await?;
+        custody.note(&CustodyEntry::Erased { record }).map_err(Error::Journal)?;
+        let copied = |chart: &galen_index::Chart| -> BTreeSet<Commitment> {
+            let own = chart.proposals().filter(|it| it.event.author == self.id());
+            let leaves = own.flat_map(|it| &it.event.leaves);
+            let of_it = leaves.filter(|it| it.key(contact.patient(), self.id()).id() == record);
+            of_it.map(|leaf| leaf.commitment).collect()
+        };
+        let copied = self.galen().with_chart(contact.patient(), copied).await?;
+        let copies = self.remove_copies(contact.patient(), &copied)?;
+        let contents = erase_contents(self.galen(), &erasure, custody).await?;
+        Ok(Erased { erasure, contents, copies })
     }
+}
+
+async fn erasure(
+    keeper: &impl Keeper,
+    record: RecordId,
+    custody: &Custody,
+) -> Result<Erasure, Error> {
+    let galen = keeper.galen();
+    let named = galen.contents(keeper.patient()).await?;
+    let named = named.into_iter().find(|it| it.record.id() == record);
+    let named = named.ok_or(Error::NoRecord(record))?;
+    if !keeper.keeps(&named.record) {
+        return Err(Error::Invalid("only the author of a record does this"));
+    }
+    let underway = custody.underway().into_iter().filter(|one| one.record == record);
+    let all: BTreeSet<ContentRef> =
+        named.contents.iter().map(|one| one.content).chain(underway.map(|one| one.after)).collect();
+    let shared = named.contents.iter().filter(|one| one.shared).map(|one| one.content);
+    let shared: BTreeSet<ContentRef> = shared.collect();
+    let readers = galen.with_chart(keeper.patient(), |chart| {
+        let mut readers = BTreeMap::new();
+        for access in chart.accesses().iter().filter(|it| it.event.record == record) {
+            readers.insert(access.event.grantee, access.at.time);
+        }
+        readers.into_iter().collect()
+    });
+    Ok(Erasure {
+        record,
+        author: named.record.author,
+        contents: all.difference(&shared).copied().collect(),
+        shared: shared.into_iter().collect(),
+        readers: readers.await?,
+    })
+}
+
+async fn erase_contents(
+    galen: &Galen,
+    erasure: &Erasure,
+    custody: &Custody,
+) -> Result<Vec<ErasedContent>, Error> {
+    let mut contents = Vec::new();
+    for content in &erasure.contents {
+        let found = erase_content(galen.storage(), content).await?;
+        if found.iter().all(|one| one.state.is_gone()) {
+            let entry = CustodyEntry::Released { content: *content };
+            custody.note(&entry).map_err(Error::Journal)?;
+        }
+        contents.extend(found);
+    }
+    Ok(contents)
+}
+
+async fn erase_content(
+    storage: &Storage,
+    content: &ContentRef,
+) -> Result<Vec<ErasedContent>, Error> {
+    let mut asked = Vec::new();
+    for place in storage.places() {
+        let released = match place.writable {
+            true => Some(storage.release(content, &place.name).await),
+            false => None,
+        };
+        asked.push((place, released));
+    }
+    storage.unstage(content).await?;
+    // What a place says it let go of is not what it has no more.
+    let mut erased = Vec::new();
+    for (place, released) in asked {
+        let there = match place.readable {
+            true => storage.check_at(content, &place.name, Depth::Root).await?,
+            false => Presence::Missing,
+        };
+        let state = state(place.local, released, there);
+        erased.push(ErasedContent { content: *content, place: place.name, state });
+    }
+    Ok(erased)
 }
 
 /// What a place did, from what it said when it was asked to let go and what it has now.

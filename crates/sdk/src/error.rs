@@ -99,6 +99,12 @@ pub enum Error {
     /// The journal of an import or a custodian could not be written.
     #[error("the journal could not be written")]
     Journal(#[source] std::io::Error),
+    /// An author's own copy of what it sealed could not be written, read or removed.
+    #[error("the own copy of a record could not be written, read or removed")]
+    Copy(#[source] std::io::Error),
+    /// An author has no copy of its own record, and so cannot seal it anew.
+    #[error("there is no own copy of record {0}")]
+    NoCopy(RecordId),
     /// A SMART Health Card is refused.
     #[error(transparent)]
     Card(#[from] crate::health_card::CardError),
@@ -139,7 +145,9 @@ impl Error {
             | Self::Signature(_)
             | Self::WrongSeed
             | Self::ConsentHistory => ErrorKind::Integrity,
-            Self::NoKeys(_) | Self::NoProposal(_) | Self::NoRecord(_) => ErrorKind::NotFound,
+            Self::NoKeys(_) | Self::NoProposal(_) | Self::NoRecord(_) | Self::NoCopy(_) => {
+                ErrorKind::NotFound
+            }
             Self::ConsentNotLive(_)
             | Self::NoSegment(_)
             | Self::CosignersMissing(_)
@@ -151,7 +159,7 @@ impl Error {
             Self::Link(error) => error.kind(),
             Self::Proxy(error) => error.kind(),
             Self::TooFewProxies { said, .. } => kind_of_said(said),
-            Self::Journal(_) => ErrorKind::Unavailable,
+            Self::Journal(_) | Self::Copy(_) => ErrorKind::Unavailable,
             Self::Envelope(_) => ErrorKind::Integrity,
             Self::Invalid(_) | Self::NotCompliant(_) => ErrorKind::Invalid,
         }

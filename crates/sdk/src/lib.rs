@@ -104,6 +104,7 @@ mod cbor;
 mod chart;
 mod consents;
 mod contents;
+mod copies;
 mod cosign;
 mod custodian;
 mod epochs;
@@ -137,6 +138,7 @@ pub use card::{
 pub use chart::{RecordEntry, VersionState};
 pub use consents::{ConsentEntry, ConsentStatus, GrantRequest, Granted, MAX_GRANTS};
 pub use contents::{ContentStanding, NamedContent, RecordContent};
+pub use copies::Copies;
 pub use cosign::{CosignSheet, MAX_COSIGNERS, MAX_SHEET_LEN};
 pub use custodian::{ACCESS_WINDOW, Custody, CustodyEntry, CustodyPolicy, CustodyReport};
 pub use erase::{Erased, ErasedContent, ErasedState, Erasure};

@@ -1,6 +1,6 @@
 //! What an organization does: it publishes keys, learns a patient's segments, proposes and cosigns.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use alloy_primitives::{Address, Bytes};
 use galen_chain::{Account, CosignPolicy, Sent, SignedProposal, typed};
@@ -10,9 +10,10 @@ use galen_index::Version;
 use galen_types::{
     Leaf, LeafKind, Plaintext, ProposalId, RecordId, RecordKey, Salt, Segment, VersionId,
 };
+use zeroize::Zeroizing;
 
 use crate::{
-    Error, Galen, Identity, PRESENTATION, Presentation, SignatureState, SignedDocument,
+    Copies, Error, Galen, Identity, PRESENTATION, Presentation, SignatureState, SignedDocument,
     attachment::Sealing,
     attest::Unsigned,
     batch::{Batch, Kept},
@@ -125,11 +126,20 @@ pub struct Organization {
     galen: Galen,
     identity: Identity,
     policy: Arc<SigningPolicy>,
+    copies: Option<Copies>,
 }
 
 impl Organization {
     pub(crate) fn new(galen: Galen, identity: Identity) -> Self {
-        Self { galen, identity, policy: Arc::default() }
+        Self { galen, identity, policy: Arc::default(), copies: None }
+    }
+
+    /// Keeps a sealed copy of each version that it seals from now on. Without one an author cannot seal its records
+    /// anew, see [`Organization::custody`].
+    #[must_use]
+    pub fn with_copies(mut self, copies: Copies) -> Self {
+        self.copies = Some(copies);
+        self
     }
 
     /// Says which parts of the documents that it signs must stay together, beside what always must.
@@ -154,6 +164,10 @@ impl Organization {
 
     pub(crate) const fn keys(&self) -> &PatientKeys {
         &self.identity.keys
+    }
+
+    pub(crate) const fn copies(&self) -> Option<&Copies> {
+        self.copies.as_ref()
     }
 
     pub(crate) fn signing_policy(&self) -> &SigningPolicy {
@@ -503,7 +517,7 @@ impl Organization {
         Ok(next)
     }
 
-    /// Seals a document and stages it where its category says.
+    /// Seals a document and stages it where its category says. A copy is there before.
     pub(crate) async fn seal(
         &self,
         contact: &Contact,
@@ -512,8 +526,13 @@ impl Organization {
         (kind, previous): (LeafKind, VersionId),
     ) -> Result<(Leaf, u64), Error> {
         let media_type = document.media_type.clone();
-        let sealing = self.sealing(contact, &key, random_salt()?, media_type)?;
-        let (committed, sealed) = seal_bytes(&sealing.request(), document.payload.expose())?;
+        let (salt, payload) = (random_salt()?, &document.payload);
+        let sealing = self.sealing(contact, &key, salt, media_type.clone())?;
+        let (committed, sealed) = seal_bytes(&sealing.request(), payload.expose())?;
+        if self.copies().is_some() {
+            let payload = io::Cursor::new(Zeroizing::new(payload.expose().to_vec()));
+            self.keep_copy(&key, salt, media_type, committed, payload).await?;
+        }
         let len = sealed.len() as u64;
         let storage = self.galen.storage_for(document.category);
         let content = storage.stage_bytes(sealed).await?.of(storage.address_kind());
@@ -574,6 +593,11 @@ impl Gathered {
 const PROPOSAL_LIFETIME: u64 = 180 * 24 * 3_600;
 
 impl Contact {
+    /// The epoch of the patient's keys that it knows.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.bundle.epoch
+    }
+
     pub(crate) fn segment(&self, category: u8) -> Result<Segment, Error> {
         self.segments.get(&category).copied().ok_or(Error::NoSegment(category))
     }

@@ -1,6 +1,6 @@
 //! After an access: a new key and a new address for the same plaintext.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use alloy_primitives::Address;
 use galen_chain::Sent;
@@ -9,7 +9,10 @@ use galen_index::Record;
 use galen_storage::{Addresses, Depth, Presence, Storage, StorageError};
 use galen_types::{ContentRef, RecordId, RecordKey};
 
-use crate::{Error, Galen, Patient, attachment::ReaderKey, batch::publish_all};
+use crate::{
+    Contact, Error, Galen, Organization, Patient, attachment::ReaderKey, batch::publish_all,
+    galen::joined,
+};
 
 /// Sealed content longer than this many bytes is resealed through pipes instead of in memory.
 const STREAMED_LEN: u64 = 16 << 20;
@@ -36,10 +39,10 @@ pub(crate) struct Anew {
     pub(crate) key: RecordKey,
     pub(crate) before: ContentRef,
     pub(crate) after: ContentRef,
-    /// The epoch that it is sealed under.
-    pub(crate) epoch: u32,
     /// What it must open to.
     pub(crate) opens_to: Manifest,
+    /// What opens it.
+    pub(crate) opens_by: ReaderKey,
 }
 
 impl Galen {
@@ -63,6 +66,26 @@ impl Galen {
         if kept { Ok(()) } else { Err(fault.into()) }
     }
 
+    /// Reads new content of a record back from where it went, and opens it with a key of its readers, or its own, to
+    /// what it was made from.
+    pub(crate) async fn require_readable(
+        &self,
+        storage: &Storage,
+        record: &Record,
+        content: ContentRef,
+        key: Option<ReaderKey>,
+        opens_to: Option<&Manifest>,
+    ) -> Result<(), Error> {
+        self.require_kept(storage, &content).await?;
+        let Some(key) = key else { return Ok(()) };
+        let context = self.context(&record.key, &record.current().leaf);
+        let found = self.open_stream(content, context, key, io::sink()).await?.1;
+        match opens_to {
+            Some(manifest) if *manifest != found => Err(Error::DoesNotOpen(record.key.id())),
+            _ => Ok(()),
+        }
+    }
+
     /// Gives content free at every place that lets us; names those that did not answer or refused.
     pub(crate) async fn release(&self, at: &ContentRef) -> Vec<String> {
         let mut left = Vec::new();
@@ -74,6 +97,42 @@ impl Galen {
             }
         }
         left
+    }
+}
+
+impl Organization {
+    /// New content for one of the organization's own records, sealed from its copy and staged. `note` is told as by
+    /// [`Patient::seal_anew`].
+    pub(crate) async fn seal_copy_anew(
+        &self,
+        contact: &Contact,
+        storage: &Storage,
+        record: &Record,
+        note: impl FnOnce(u32, &Addresses) -> io::Result<()> + Send + 'static,
+    ) -> Result<Anew, Error> {
+        let (key, version) = (record.key, record.current());
+        let before = version.contents.last().ok_or(Error::NoRecord(key.id()))?.content;
+        let copy = self.copy_of(&key, version)?.ok_or(Error::NoCopy(key.id()))?;
+        let work = tokio::task::spawn_blocking(move || {
+            let manifest = copy.open_to(io::sink())?;
+            Ok::<_, Error>((copy, manifest))
+        });
+        let (copy, opens_to) = joined(work.await)??;
+        let sealing = self.sealing(contact, &key, opens_to.salt, opens_to.media_type.clone())?;
+        let epoch = sealing.epoch;
+        let open = |mut writer| async move {
+            let work = tokio::task::spawn_blocking(move || {
+                copy.open_to(&mut writer)?;
+                Ok(writer)
+            });
+            joined(work.await)?
+        };
+        let note = move |after: &Addresses| note(epoch, after);
+        let galen = self.galen();
+        let staged = galen.seal_opened(storage, sealing, opens_to.committed, open, note).await?;
+        let after = staged.content;
+        let opens_by = ReaderKey::Contents(Arc::new([(after, staged.key)].into()));
+        Ok(Anew { key, before, after, opens_to, opens_by })
     }
 }
 
@@ -153,31 +212,11 @@ impl Patient {
         let published = publish_all(staged).await?;
         for ((record, item), content) in anew.iter_mut().zip(published) {
             item.after = content?;
-            self.require_readable(record, item.after, item.epoch, Some(&item.opens_to)).await?;
+            let (key, opens_to) = (item.opens_by.clone(), Some(&item.opens_to));
+            let storage = galen.storage_for(self.category(item.key.segment));
+            galen.require_readable(storage, record, item.after, Some(key), opens_to).await?;
         }
         Ok(anew.into_iter().map(|(_, item)| item).collect())
-    }
-
-    /// Reads new content of a record back from where it went and opens it as its readers will, to what it was made
-    /// from.
-    pub(crate) async fn require_readable(
-        &self,
-        record: &Record,
-        content: ContentRef,
-        epoch: u32,
-        opens_to: Option<&Manifest>,
-    ) -> Result<(), Error> {
-        let galen = self.galen();
-        let storage = galen.storage_for(self.category(record.key.segment));
-        let segment = self.segment_key(record.key.segment, epoch);
-        let segment = ReaderKey::Segment(Box::new(segment));
-        let context = galen.context(&record.key, &record.current().leaf);
-        galen.require_kept(storage, &content).await?;
-        let found = galen.open_stream(content, context, segment, io::sink()).await?.1;
-        match opens_to {
-            Some(manifest) if *manifest != found => Err(Error::DoesNotOpen(record.key.id())),
-            _ => Ok(()),
-        }
     }
 
     /// New content for a record, staged. `note` hears its epoch and addresses before it gets its name on this machine.
@@ -202,7 +241,8 @@ impl Patient {
             let note = move |after: &Addresses| note(epoch, after);
             let staged = storage.stage_noting(io::Cursor::new(sealed), note).await?;
             let after = staged.of(storage.address_kind());
-            return Ok(Anew { key, before, after, epoch, opens_to });
+            let opens_by = ReaderKey::Segment(Box::new(self.segment_key(key.segment, epoch)));
+            return Ok(Anew { key, before, after, opens_to, opens_by });
         }
         self.seal_anew_streaming(storage, record, note).await
     }

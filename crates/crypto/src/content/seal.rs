@@ -48,15 +48,30 @@ pub struct SealRequest<'a> {
 pub fn seal(
     request: &SealRequest<'_>,
     committed: &Committed,
+    source: impl Read,
+    sink: impl Write,
+) -> Result<u64, Error> {
+    seal_with_key(request, committed, source, sink).map(|(len, _)| len)
+}
+
+/// As [`seal`], and hands out the data key: who seals to others alone can open with it what was sealed, before
+/// anybody relies on it.
+///
+/// # Errors
+///
+/// As [`seal`].
+pub fn seal_with_key(
+    request: &SealRequest<'_>,
+    committed: &Committed,
     mut source: impl Read,
     mut sink: impl Write,
-) -> Result<u64, Error> {
+) -> Result<(u64, DataKey), Error> {
     let Committed { sha256, len, fingerprint, .. } = *committed;
     if commitment(request.salt, sha256, len, request.media_type) != committed.commitment {
         return Err(Error::SourceChanged);
     }
     let layout = Layout::new(request.salt, request.media_type.clone(), len)?;
-    let (header, cipher) = start(request, committed)?;
+    let (header, cipher, key) = start(request, committed)?;
     sink.write_all(&header.to_bytes()).map_err(Error::Write)?;
 
     let mut plaintext = PlaintextReader::new(&layout, &mut source)?;
@@ -74,7 +89,7 @@ pub fn seal(
         place += 1;
     }
     plaintext.finish(sha256, fingerprint)?;
-    Ok(layout.sealed_len())
+    Ok((layout.sealed_len(), key))
 }
 
 /// Commits to a payload in memory and seals it.
@@ -93,7 +108,10 @@ pub fn seal_bytes(
 }
 
 /// A new data key, wrapped to the recipients, and the cipher under it.
-fn start(request: &SealRequest<'_>, committed: &Committed) -> Result<(Header, BlockCipher), Error> {
+fn start(
+    request: &SealRequest<'_>,
+    committed: &Committed,
+) -> Result<(Header, BlockCipher, DataKey), Error> {
     let context = SealContext {
         ledger: request.ledger,
         record: request.record,
@@ -103,7 +121,7 @@ fn start(request: &SealRequest<'_>, committed: &Committed) -> Result<(Header, Bl
     let wraps = Wraps::seal(&context, request.epoch, request.identity, request.segment, &key)?;
     let header = Header::new(request.epoch, key.commitment(&context), wraps);
     let cipher = BlockCipher::new(&context, &header.hash(), &key);
-    Ok((header, cipher))
+    Ok((header, cipher, key))
 }
 
 /// Length of the next block when `left` bytes of plaintext are to come.

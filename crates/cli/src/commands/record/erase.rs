@@ -159,7 +159,7 @@ fn explain(erasures: &[Erasure], links: usize, session: &Session, ui: &Ui) {
 
 impl Line {
     fn new(erased: &Erased, session: &Session) -> Self {
-        let Erased { erasure, contents } = erased;
+        let Erased { erasure, contents, .. } = erased;
         let at = contents.iter().map(|one| {
             let failed = match &one.state {
                 ErasedState::Failed(error) => Some(error),

@@ -1,0 +1,272 @@
+//! Whose custodian it is: the patient's, for the whole chart, or an author's, for its own records in it.
+
+use std::{collections::BTreeMap, io};
+
+use alloy_primitives::Address;
+use galen_chain::Account;
+use galen_index::{Chart, Record};
+use galen_storage::{Addresses, Depth, Presence, Storage};
+use galen_types::{ContentRef, RecordId, RecordKey, Segment, VersionId};
+
+use crate::{Contact, Error, Galen, Organization, Patient, attachment::ReaderKey, reseal::Anew};
+
+/// A record that is read again and again is sealed anew once its oldest read is this many windows old.
+const MOST_WINDOWS: u64 = 4;
+
+/// What a pass needs of whoever it is for.
+pub(crate) trait Keeper: Sync {
+    fn galen(&self) -> &Galen;
+
+    /// Signs announcements.
+    fn account(&self) -> &Account;
+
+    /// Whose chart it is.
+    fn patient(&self) -> Address;
+
+    /// Whether the record is this keeper's to seal anew.
+    fn keeps(&self, record: &RecordKey) -> bool;
+
+    /// Where new content of a segment belongs.
+    fn storage(&self, segment: Segment) -> Result<&Storage, Error>;
+
+    /// Windows that are left to another keeper.
+    fn head_start(&self) -> u64;
+
+    /// The epoch that new content is sealed under.
+    fn epoch(&self) -> impl Future<Output = Result<u32, Error>> + Send;
+
+    /// Records to move to the current epoch though nobody read them.
+    fn to_move(
+        &self,
+        limit: usize,
+        wanted: &(dyn Fn(&RecordId) -> bool + Sync),
+    ) -> impl Future<Output = Result<Vec<RecordId>, Error>> + Send;
+
+    /// Whether there is anything on this machine to seal the record anew from, or anywhere.
+    fn has_source(&self, record: &Record) -> Result<bool, Error>;
+
+    /// Seals a record anew and stages it. `note` hears epoch and addresses before it gets its name on this machine.
+    fn seal_anew(
+        &self,
+        storage: &Storage,
+        record: &Record,
+        note: impl FnOnce(u32, &Addresses) -> io::Result<()> + Send + 'static,
+    ) -> impl Future<Output = Result<Anew, Error>> + Send;
+
+    /// What opens content that an earlier pass sealed, if this keeper can.
+    fn opens_by(&self, record: &RecordKey, epoch: u32) -> Option<ReaderKey>;
+
+    /// The newest content of a version that makes older ones needless.
+    fn newest_good(
+        &self,
+        record: &Record,
+        version: VersionId,
+    ) -> impl Future<Output = Result<Option<ContentRef>, Error>> + Send;
+
+    /// A record of the chart.
+    fn record(&self, id: RecordId) -> impl Future<Output = Result<Record, Error>> + Send {
+        async move {
+            let find = |chart: &Chart| chart.record(id).cloned();
+            self.galen().with_chart(self.patient(), find).await?.ok_or(Error::NoRecord(id))
+        }
+    }
+}
+
+impl Keeper for Patient {
+    fn galen(&self) -> &Galen {
+        self.galen()
+    }
+
+    fn account(&self) -> &Account {
+        self.account()
+    }
+
+    fn patient(&self) -> Address {
+        self.id()
+    }
+
+    fn keeps(&self, _: &RecordKey) -> bool {
+        true
+    }
+
+    fn storage(&self, segment: Segment) -> Result<&Storage, Error> {
+        Ok(self.galen().storage_for(self.category(segment)))
+    }
+
+    fn head_start(&self) -> u64 {
+        0
+    }
+
+    async fn epoch(&self) -> Result<u32, Error> {
+        self.epoch().await
+    }
+
+    async fn to_move(
+        &self,
+        limit: usize,
+        wanted: &(dyn Fn(&RecordId) -> bool + Sync),
+    ) -> Result<Vec<RecordId>, Error> {
+        self.of_older_epochs(limit, wanted).await
+    }
+
+    fn has_source(&self, _: &Record) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    async fn seal_anew(
+        &self,
+        storage: &Storage,
+        record: &Record,
+        note: impl FnOnce(u32, &Addresses) -> io::Result<()> + Send + 'static,
+    ) -> Result<Anew, Error> {
+        self.seal_anew(storage, record, note).await
+    }
+
+    fn opens_by(&self, record: &RecordKey, epoch: u32) -> Option<ReaderKey> {
+        Some(ReaderKey::Segment(Box::new(self.segment_key(record.segment, epoch))))
+    }
+
+    async fn newest_good(
+        &self,
+        record: &Record,
+        version: VersionId,
+    ) -> Result<Option<ContentRef>, Error> {
+        self.newest_that_opens(record, version).await
+    }
+}
+
+/// An organization as the author of records in a patient's chart.
+pub(crate) struct Author<'a> {
+    pub(crate) organization: &'a Organization,
+    /// With the patient's newest keys.
+    pub(crate) contact: Contact,
+}
+
+impl Keeper for Author<'_> {
+    fn galen(&self) -> &Galen {
+        self.organization.galen()
+    }
+
+    fn account(&self) -> &Account {
+        self.organization.account()
+    }
+
+    fn patient(&self) -> Address {
+        self.contact.patient()
+    }
+
+    fn keeps(&self, record: &RecordKey) -> bool {
+        record.author == self.organization.id()
+    }
+
+    fn storage(&self, segment: Segment) -> Result<&Storage, Error> {
+        Ok(self.galen().storage_for(self.contact.category(segment)?))
+    }
+
+    fn head_start(&self) -> u64 {
+        // Where the patient's custodian works, content is sealed once.
+        1
+    }
+
+    async fn epoch(&self) -> Result<u32, Error> {
+        Ok(self.contact.epoch())
+    }
+
+    /// None: a new epoch is the patient's act, and so is the move to it.
+    async fn to_move(
+        &self,
+        _: usize,
+        _: &(dyn Fn(&RecordId) -> bool + Sync),
+    ) -> Result<Vec<RecordId>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn has_source(&self, record: &Record) -> Result<bool, Error> {
+        Ok(self.organization.copy_of(&record.key, record.current())?.is_some())
+    }
+
+    async fn seal_anew(
+        &self,
+        storage: &Storage,
+        record: &Record,
+        note: impl FnOnce(u32, &Addresses) -> io::Result<()> + Send + 'static,
+    ) -> Result<Anew, Error> {
+        self.organization.seal_copy_anew(&self.contact, storage, record, note).await
+    }
+
+    /// Nothing: it is sealed to others.
+    fn opens_by(&self, _: &RecordKey, _: u32) -> Option<ReaderKey> {
+        None
+    }
+
+    /// The newest that is somewhere whole. Whether it opens, an author cannot see; its signer vouches for that, and the
+    /// author has a copy to seal anew from, without which nothing is good enough.
+    async fn newest_good(
+        &self,
+        record: &Record,
+        version: VersionId,
+    ) -> Result<Option<ContentRef>, Error> {
+        let Some(version) = record.versions.iter().find(|it| it.id == version) else {
+            return Ok(None);
+        };
+        if self.organization.copy_of(&record.key, version)?.is_none() {
+            return Ok(None);
+        }
+        for entry in version.contents.iter().rev() {
+            if self.galen().is_whole(&entry.content).await? {
+                return Ok(Some(entry.content));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Records to be sealed anew: their newest read since they were last sealed is longer ago than the window, in seconds,
+/// or their oldest is longer ago than four windows; each later by the head start.
+pub(crate) async fn due(keeper: &impl Keeper, window: u64) -> Result<Vec<RecordId>, Error> {
+    let now = keeper.galen().time().await?;
+    let is_past = |time: u64, windows: u64| {
+        now > time.saturating_add(window.saturating_mul(windows + keeper.head_start()))
+    };
+    let look = |chart: &Chart| {
+        let read = unsealed_reads(chart, |record| keeper.keeps(record)).into_iter();
+        let due = read
+            .filter(|(_, (oldest, newest))| is_past(*newest, 1) || is_past(*oldest, MOST_WINDOWS));
+        due.map(|(record, _)| record).collect()
+    };
+    keeper.galen().with_chart(keeper.patient(), look).await
+}
+
+/// Oldest and newest time at which each record was read since it was last sealed.
+fn unsealed_reads(
+    chart: &Chart,
+    wanted: impl Fn(&RecordKey) -> bool,
+) -> BTreeMap<RecordId, (u64, u64)> {
+    let mut read: BTreeMap<RecordId, (u64, u64)> = BTreeMap::new();
+    for access in chart.accesses() {
+        let record = chart.record(access.event.record).filter(|record| wanted(&record.key));
+        let sealed = record.and_then(|record| record.current().contents.last());
+        if sealed.is_some_and(|content| content.at < access.at) {
+            let time = access.at.time;
+            let (oldest, newest) = read.entry(access.event.record).or_insert((time, time));
+            (*oldest, *newest) = (time.min(*oldest), time.max(*newest));
+        }
+    }
+    read
+}
+
+impl Galen {
+    /// Whether some place that can be read from has every byte of a content.
+    async fn is_whole(&self, content: &ContentRef) -> Result<bool, Error> {
+        let storage = self.storage();
+        for place in storage.places().into_iter().filter(|place| place.readable) {
+            if matches!(
+                storage.check_at(content, &place.name, Depth::Whole).await?,
+                Presence::Whole
+            ) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
