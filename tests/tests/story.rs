@@ -1,6 +1,8 @@
 //! The story of the SDK where it does not go well: what is refused, by whom, and what stands after it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "story/author.rs"]
+mod author;
 #[path = "story/custodian.rs"]
 mod custodian;
 #[path = "story/gaps.rs"]
@@ -37,7 +39,7 @@ use galen_devchain::{Clock, Config, DevChain};
 use galen_fhir::{Category, Document};
 use galen_index::{Proposal, Record};
 use galen_sdk::{
-    Contact, Error, Galen, Grant, GrantRequest, Grantee, Identity, NewRecord, Organization,
+    Contact, Copies, Error, Galen, Grant, GrantRequest, Grantee, Identity, NewRecord, Organization,
     Patient, fhir_document,
 };
 use galen_storage::{Storage, StorageError};
@@ -103,11 +105,13 @@ impl Network {
         let galen = routes.iter().fold(galen, |galen, (category, storage)| {
             galen.with_route(category.index(), storage.clone())
         });
+        let files = tempfile::tempdir().unwrap();
+        let copies = Copies::in_directory(files.path().join("copies"));
         let this = Self {
             directory,
-            files: tempfile::tempdir().unwrap(),
+            files,
             chain,
-            author: galen.organization(identity(2)),
+            author: galen.organization(identity(2)).with_copies(copies),
             author_account: account(2),
             patient: galen.patient(identity(3)),
             keys: seed(3).pseudonym(account(3).id()),

@@ -32,16 +32,16 @@ use crate::{
     remote::bee::{Bee, Fault},
 };
 
-const WINDOW: u64 = 3_600;
+pub(crate) const WINDOW: u64 = 3_600;
 
 /// When the old content of a read may go: the window and its grace.
-const OVER: u64 = WINDOW + WINDOW / 4 + 1;
+pub(crate) const OVER: u64 = WINDOW + WINDOW / 4 + 1;
 
 const ALWAYS: usize = usize::MAX;
 
 /// What a custodian's machine keeps between two processes.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<Vec<CustodyEntry>>>);
+pub(crate) struct Notes(Arc<Mutex<Vec<CustodyEntry>>>);
 
 struct Paper {
     notes: Notes,
@@ -69,7 +69,12 @@ impl Notes {
     }
 
     /// What a new process has: the lines that were kept.
-    fn open(&self, patient: &Patient, galen: &Galen, breaks: Break) -> Result<Custody, Error> {
+    pub(crate) fn open(
+        &self,
+        patient: &Patient,
+        galen: &Galen,
+        breaks: Break,
+    ) -> Result<Custody, Error> {
         let lines: Vec<String> =
             self.0.lock().unwrap().iter().map(|it| serde_json::to_string(it).unwrap()).collect();
         let past: Vec<CustodyEntry> =
@@ -85,36 +90,62 @@ impl Notes {
     }
 }
 
-const POLICY: CustodyPolicy = CustodyPolicy { window: WINDOW, reseals: 256, moves: 2 };
+pub(crate) const POLICY: CustodyPolicy = CustodyPolicy { window: WINDOW, reseals: 256, moves: 2 };
+
+/// Whose custodian works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    Patient,
+    Author,
+}
+
+/// When both have something to do for one read, if the other one does not.
+pub(crate) const DUE: u64 = 2 * WINDOW + 1;
+
+pub(crate) async fn pass_of(
+    network: &Network,
+    who: Who,
+    notes: &Notes,
+    breaks: Break,
+) -> Result<CustodyReport, Error> {
+    let custody = notes.open(&network.patient, &network.galen, breaks)?;
+    match who {
+        Who::Patient => network.patient.custody(&custody, &POLICY).await,
+        Who::Author => network.author.custody(&network.contact, &custody, &POLICY).await,
+    }
+}
 
 async fn pass_with(
     network: &Network,
     notes: &Notes,
     breaks: Break,
 ) -> Result<CustodyReport, Error> {
-    let custody = notes.open(&network.patient, &network.galen, breaks)?;
-    network.patient.custody(&custody, &POLICY).await
+    pass_of(network, Who::Patient, notes, breaks).await
 }
 
 async fn pass(network: &Network, notes: &Notes) -> CustodyReport {
     pass_with(network, notes, Break::Never).await.unwrap()
 }
 
-fn later(network: &Network, seconds: u64) {
+pub(crate) async fn author_pass(network: &Network, notes: &Notes) -> CustodyReport {
+    pass_of(network, Who::Author, notes, Break::Never).await.unwrap()
+}
+
+pub(crate) fn later(network: &Network, seconds: u64) {
     network.chain.advance_time(seconds).unwrap();
     network.chain.mine().unwrap();
 }
 
-async fn contents(network: &Network, id: RecordId) -> Vec<ContentRef> {
+pub(crate) async fn contents(network: &Network, id: RecordId) -> Vec<ContentRef> {
     network.record(id).await.current().contents.iter().map(|it| it.content).collect()
 }
 
-async fn newest(network: &Network, id: RecordId) -> ContentRef {
+pub(crate) async fn newest(network: &Network, id: RecordId) -> ContentRef {
     *contents(network, id).await.last().unwrap()
 }
 
 /// How often the ledger was told of new content, repetitions too.
-async fn reseals(network: &Network) -> usize {
+pub(crate) async fn reseals(network: &Network) -> usize {
     let count = |chart: &galen_index::Chart| {
         let events = chart.events().iter();
         events.filter(|it| matches!(it.event, LedgerEvent::Resealed(_))).count()
@@ -123,7 +154,7 @@ async fn reseals(network: &Network) -> usize {
 }
 
 /// Files of sealed content anywhere below a directory.
-fn kept(directory: &Path) -> BTreeSet<PathBuf> {
+pub(crate) fn kept(directory: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -139,13 +170,13 @@ fn kept(directory: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-async fn opens(network: &Network, id: RecordId) {
+pub(crate) async fn opens(network: &Network, id: RecordId) {
     let expected = document(Category::Vitals).payload;
     assert_eq!(fhir(&network.patient.open(id).await.unwrap()), expected.expose());
 }
 
 /// A record that was read, and its reader's grant.
-async fn read_once() -> (Network, RecordId, galen_sdk::Grant) {
+pub(crate) async fn read_once() -> (Network, RecordId, galen_sdk::Grant) {
     let network = Network::new().await;
     let id = network.accepted(&[Category::Vitals]).await[0];
     let grant = network.grant(&network.physician, Category::Vitals, 300 * DAY).await;
@@ -154,7 +185,7 @@ async fn read_once() -> (Network, RecordId, galen_sdk::Grant) {
 }
 
 /// Whether a reader that holds the segment's key opens content: what one does whom proxies answered.
-async fn reader_opens(network: &Network, id: RecordId, content: &ContentRef) -> bool {
+pub(crate) async fn reader_opens(network: &Network, id: RecordId, content: &ContentRef) -> bool {
     let Ok(sealed) = network.galen.storage().get(content, 1 << 20).await else { return false };
     let record = network.record(id).await;
     let commitment = record.current().leaf.commitment;
@@ -213,31 +244,38 @@ async fn old_content_stays_while_its_reader_may_come_and_then_goes() {
 /// The journal breaks before and after each of its lines, as a full disk or a killed process does.
 #[tokio::test]
 async fn a_pass_that_breaks_at_any_line_loses_nothing_and_leaves_nothing() {
+    for who in [Who::Patient, Who::Author] {
+        breaks_at_any_line(who).await;
+    }
+}
+
+async fn breaks_at_any_line(who: Who) {
     let (network, id, grant) = read_once().await;
     let notes = Notes::default();
-    pass(&network, &notes).await;
+    let pass = || async { pass_of(&network, who, &notes, Break::Never).await.unwrap() };
+    pass().await;
     let files = kept(network.directory.path()).len();
     let (mut lines, mut runs) = (0, 0);
     loop {
         for is_after in [false, true] {
             let told = reseals(&network).await;
             network.physician.read(&grant, Purpose::Treatment, &[id]).await.unwrap();
-            later(&network, OVER);
+            later(&network, DUE);
             let at = notes.count() + lines;
             let breaks = if is_after { Break::After(at) } else { Break::Before(at) };
-            let broken = pass_with(&network, &notes, breaks).await;
+            let broken = pass_of(&network, who, &notes, breaks).await;
             opens(&network, id).await;
             let newest = newest(&network, id).await;
             assert!(
                 reader_opens(&network, id, &newest).await,
-                "what is named is there: {breaks:?}"
+                "what is named is there: {who:?} {breaks:?}"
             );
             let is_through = broken.is_ok();
-            pass(&network, &notes).await;
-            let report = pass(&network, &notes).await;
-            assert!(report.is_quiet() && report.waiting == 0, "{breaks:?}: {report:?}");
-            assert_eq!(reseals(&network).await, told + 1, "announced once: {breaks:?}");
-            assert_eq!(kept(network.directory.path()).len(), files, "{breaks:?}");
+            pass().await;
+            let report = pass().await;
+            assert!(report.is_quiet() && report.waiting == 0, "{who:?} {breaks:?}: {report:?}");
+            assert_eq!(reseals(&network).await, told + 1, "announced once: {who:?} {breaks:?}");
+            assert_eq!(kept(network.directory.path()).len(), files, "{who:?} {breaks:?}");
             opens(&network, id).await;
             if is_through {
                 assert!(runs >= 8, "only {runs} lines");
@@ -267,26 +305,36 @@ async fn cut<T>(steps: usize, work: impl Future<Output = T>) -> Option<T> {
 /// Dropped wherever it waits, for the disk, the chain or a node: a process that is killed there.
 #[tokio::test]
 async fn a_pass_that_is_cut_off_while_it_waits_goes_on() {
+    for who in [Who::Patient, Who::Author] {
+        cut_off(who).await;
+    }
+}
+
+async fn cut_off(who: Who) {
     let (network, bee) = at_a_node().await;
     let id = network.accepted(&[Category::Vitals]).await[0];
     let grant = network.grant(&network.physician, Category::Vitals, 3_000 * DAY).await;
     let notes = Notes::default();
+    let pass = || async { pass_of(&network, who, &notes, Break::Never).await.unwrap() };
     let pins = bee.store().pins.len();
     let (mut steps, mut cuts) = (0, 0);
     loop {
         network.physician.read(&grant, Purpose::Treatment, &[id]).await.unwrap();
-        later(&network, OVER);
-        let done = cut(steps, pass_with(&network, &notes, Break::Never)).await;
+        later(&network, DUE);
+        let done = cut(steps, pass_of(&network, who, &notes, Break::Never)).await;
         bee.idle().await;
         opens(&network, id).await;
         let is_through = done.map(Result::unwrap).is_some();
         // What was signed and sent may not have been seen to land.
-        pass(&network, &notes).await;
-        later(&network, OVER);
-        pass(&network, &notes).await;
-        let report = pass(&network, &notes).await;
-        assert!(report.is_quiet() && report.waiting == 0, "after {steps} steps: {report:?}");
-        assert_eq!(bee.store().pins.len(), pins, "one for one after {steps} steps");
+        pass().await;
+        later(&network, DUE);
+        pass().await;
+        let report = pass().await;
+        assert!(
+            report.is_quiet() && report.waiting == 0,
+            "{who:?} after {steps} steps: {report:?}"
+        );
+        assert_eq!(bee.store().pins.len(), pins, "one for one {who:?} after {steps} steps");
         opens(&network, id).await;
         if is_through {
             break;
@@ -303,10 +351,17 @@ async fn a_pass_that_is_cut_off_while_it_waits_goes_on() {
 /// A store that hands out other bytes, or kept nothing, stops the announcement, from whichever answer on.
 #[tokio::test]
 async fn a_store_that_lies_on_reading_back_stops_the_announcement() {
+    for who in [Who::Patient, Who::Author] {
+        lied_to(who).await;
+    }
+}
+
+async fn lied_to(who: Who) {
     let (network, bee) = at_a_node().await;
     let id = network.accepted(&[Category::Vitals]).await[0];
     let grant = network.grant(&network.physician, Category::Vitals, 3_000 * DAY).await;
     let notes = Notes::default();
+    let pass = || async { pass_of(&network, who, &notes, Break::Never).await.unwrap() };
     let pins = bee.store().pins.len();
     let mut stopped = 0;
     for (call, fault) in [
@@ -316,12 +371,12 @@ async fn a_store_that_lies_on_reading_back_stops_the_announcement() {
     ] {
         for spared in 0..12 {
             network.physician.read(&grant, Purpose::Treatment, &[id]).await.unwrap();
-            later(&network, OVER);
+            later(&network, DUE);
             let told = reseals(&network).await;
             bee.fail_later(call, fault, ALWAYS, spared);
-            let report = pass(&network, &notes).await;
+            let report = pass().await;
             bee.heal();
-            let what = format!("{call} {fault:?} after {spared}: {report:?}");
+            let what = format!("{who:?} {call} {fault:?} after {spared}: {report:?}");
             if report.resealed.is_empty() {
                 assert_eq!(reseals(&network).await, told, "{what}");
                 assert!(!report.faults.is_empty(), "{what}");
@@ -329,8 +384,8 @@ async fn a_store_that_lies_on_reading_back_stops_the_announcement() {
             }
             let newest = newest(&network, id).await;
             assert!(reader_opens(&network, id, &newest).await, "{what}");
-            pass(&network, &notes).await;
-            pass(&network, &notes).await;
+            pass().await;
+            pass().await;
             assert_eq!(reseals(&network).await, told + 1, "{what}");
             assert_eq!(bee.store().pins.len(), pins, "{what}");
             opens(&network, id).await;
@@ -416,7 +471,7 @@ async fn content_of_older_epochs_moves() {
 }
 
 /// Every file below a directory that holds one of these bytes.
-fn holders(directory: &Path, needles: &[Vec<u8>]) -> Vec<PathBuf> {
+pub(crate) fn holders(directory: &Path, needles: &[Vec<u8>]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -460,7 +515,7 @@ async fn at_three_places() -> (Network, Bee) {
 }
 
 /// What tells of a record wherever it lies: its salt, its text, and headers and bodies of its sealed content.
-async fn traces(network: &Network, id: RecordId) -> Vec<Vec<u8>> {
+pub(crate) async fn traces(network: &Network, id: RecordId) -> Vec<Vec<u8>> {
     let opened = network.patient.open(id).await.unwrap();
     let salt = opened.salt.as_bytes();
     let mut traces =

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io};
 
 use alloy_primitives::Address;
 use galen_chain::Account;
+use galen_crypto::{HEADER_LEN, Header};
 use galen_index::{Chart, Record};
 use galen_storage::{Addresses, Depth, Presence, Storage};
 use galen_types::{ContentRef, RecordId, RecordKey, Segment, VersionId};
@@ -199,8 +200,8 @@ impl Keeper for Author<'_> {
         None
     }
 
-    /// The newest that is somewhere whole. Whether it opens, an author cannot see; its signer vouches for that, and the
-    /// author has a copy to seal anew from, without which nothing is good enough.
+    /// The newest that is somewhere whole. Whether what the patient sealed opens, an author cannot see; it has a copy to
+    /// seal anew from should it not, and without that nothing is good enough.
     async fn newest_good(
         &self,
         record: &Record,
@@ -256,9 +257,13 @@ fn unsealed_reads(
 }
 
 impl Galen {
-    /// Whether some place that can be read from has every byte of a content.
+    /// Whether some place that can be read from has every byte of a content, and it looks like a sealed one.
     async fn is_whole(&self, content: &ContentRef) -> Result<bool, Error> {
         let storage = self.storage();
+        let header = storage.read_range(content, 0..HEADER_LEN as u64).await;
+        if !header.is_ok_and(|header| Header::parse(&header).is_ok()) {
+            return Ok(false);
+        }
         for place in storage.places().into_iter().filter(|place| place.readable) {
             if matches!(
                 storage.check_at(content, &place.name, Depth::Whole).await?,
