@@ -270,6 +270,14 @@ async fn an_author_lets_go_of_nothing_for_content_that_is_none() {
     let report = author_pass(&network, &notes).await;
     assert!(report.released.is_empty(), "{report:?}");
     assert!(reader_opens(&network, id, &first).await);
+    // Nor for what the patient's custodian sealed, as long as it could not seal it anew itself.
+    let other = network.accepted(&[Category::Vitals]).await[0];
+    network.patient.reseal(&[other]).await.unwrap();
+    later(&network, OVER);
+    let custody = Notes::default().open(&network.patient, &network.galen, Break::Never).unwrap();
+    let bare = without_copies(&network);
+    let report = bare.custody(&network.contact, &custody, &POLICY).await.unwrap();
+    assert!(report.released.is_empty(), "{report:?}");
     // A read brings the good content to the front again.
     read(&network, &grant, id).await;
     later(&network, DUE);
