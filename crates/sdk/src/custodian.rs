@@ -23,7 +23,7 @@ use galen_types::{ContentRef, ErrorKind, RecordId, RecordKey, VersionId};
 
 use self::journal::Underway;
 pub use self::journal::{Custody, CustodyEntry};
-pub(crate) use self::keeper::{Author, Keeper};
+pub(crate) use self::keeper::{Author, Keeper, unsealed_reads};
 use crate::{
     Contact, ContentStanding, Error, NamedContent, Organization, Patient, RecordContent,
     ResealedRecord,

@@ -1,13 +1,12 @@
-//! What an author does with what it proposed before: look, retract, seal anew.
+//! What an author does with what it proposed before: look and retract.
 
-use galen_chain::{CosignPolicy, Sent};
-use galen_crypto::{Opened, seal_bytes};
+use galen_chain::CosignPolicy;
 use galen_index::{Chart, LeafState, Proposal};
 use galen_types::{LeafKind, Plaintext, RecordId};
 
 use alloy_primitives::Address;
 
-use crate::{Announced, Contact, Error, NewRecord, Organization, ResealedRecord, batch::Batch};
+use crate::{Announced, Contact, Error, NewRecord, Organization, batch::Batch};
 
 /// Longest reason of a retraction, in bytes of UTF-8.
 pub const MAX_REASON_LEN: usize = 2_000;
@@ -96,45 +95,6 @@ impl Organization {
         let sealed = self.seal(contact, key, &document, place).await?;
         batch.push(self.galen().storage_for(document.category), sealed, key).await?;
         self.send(self.sign(contact, batch, policy).await?).await
-    }
-
-    /// Seals the content of one of the organization's own records anew, announces where it lies, and gives the old
-    /// content free. The patient's agent does this after an access; an author does it in the patient's place, or
-    /// when the store lost the content.
-    ///
-    /// An author cannot open what it sealed. So `opened` comes from a read under a consent, and must be
-    /// what the record commits to, salt included.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoRecord`]; [`Error::DoesNotOpen`] if `opened` is not what the record commits to.
-    pub async fn reseal(
-        &self,
-        contact: &Contact,
-        record: RecordId,
-        opened: &Opened,
-    ) -> Result<(ResealedRecord, Sent), Error> {
-        let (key, current) = self.own_version(contact, record).await?;
-        let before = current.contents.last().ok_or(Error::NoRecord(record))?.content;
-        let contact = &self.refreshed(contact).await?;
-        let sealing = self.sealing(contact, &key, opened.salt, opened.media_type.clone())?;
-        let (committed, sealed) = seal_bytes(&sealing.request(), opened.payload.expose())?;
-        if committed.commitment != current.leaf.commitment {
-            return Err(Error::DoesNotOpen(record));
-        }
-        let galen = self.galen();
-        let storage = galen.storage_for(contact.category(key.segment)?);
-        let staged = storage.stage_bytes(sealed).await?.of(storage.address_kind());
-        let after = storage.publish(&staged).await?;
-        // What is read back is checked against its address, and that address is the one of what was sealed here.
-        galen.require_kept(storage, &after).await?;
-        let deadline = galen.deadline().await?;
-        let items = [(key, after, before)];
-        let (account, author) = (self.account(), self.id());
-        let sent =
-            galen.ledger.reseal(account, contact.patient(), author, &items, deadline).await?;
-        let left_at = galen.release(&before).await;
-        Ok((ResealedRecord { record, before, after, left_at }, sent))
     }
 }
 

@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, io, sync::Arc};
 use alloy_primitives::Address;
 use galen_chain::Sent;
 use galen_crypto::{Manifest, Opened, seal_bytes};
-use galen_index::Record;
+use galen_index::{Chart, Record};
 use galen_storage::{Addresses, Depth, Presence, Storage, StorageError};
 use galen_types::{ContentRef, RecordId, RecordKey};
 
 use crate::{
-    Contact, Error, Galen, Organization, Patient, attachment::ReaderKey, batch::publish_all,
+    Contact, Error, Galen, Organization, Patient,
+    attachment::ReaderKey,
+    batch::publish_all,
+    custodian::{Keeper, unsealed_reads},
     galen::joined,
 };
 
@@ -100,7 +103,88 @@ impl Galen {
     }
 }
 
+async fn accessed(keeper: &impl Keeper) -> Result<Vec<RecordId>, Error> {
+    let read = |chart: &Chart| unsealed_reads(chart, |record| keeper.keeps(record));
+    let read = keeper.galen().with_chart(keeper.patient(), read).await?;
+    Ok(read.into_keys().collect())
+}
+
+/// Seals records anew at once, whoever may still come for the old content.
+async fn reseal(
+    keeper: &impl Keeper,
+    records: &[RecordId],
+) -> Result<(Vec<ResealedRecord>, Vec<Sent>), Error> {
+    let mut by_author: BTreeMap<Address, Vec<Record>> = BTreeMap::new();
+    for id in records {
+        let record = keeper.record(*id).await?;
+        if !keeper.keeps(&record.key) {
+            return Err(Error::Invalid("only the author of a record does this"));
+        }
+        by_author.entry(record.key.author).or_default().push(record);
+    }
+    let (galen, patient) = (keeper.galen(), keeper.patient());
+    let (mut resealed, mut sent) = (Vec::new(), Vec::new());
+    for (author, records) in by_author {
+        for batch in records.chunks(MAX_RESEALS) {
+            let anew = seal_batch(keeper, batch).await?;
+            let items: Vec<_> =
+                anew.iter().map(|item| (item.key, item.after, item.before)).collect();
+            let deadline = galen.deadline().await?;
+            let (ledger, account) = (&galen.ledger, keeper.account());
+            sent.push(ledger.reseal(account, patient, author, &items, deadline).await?);
+            for Anew { key, before, after, .. } in anew {
+                let left_at = galen.release(&before).await;
+                resealed.push(ResealedRecord { record: key.id(), before, after, left_at });
+            }
+        }
+    }
+    Ok((resealed, sent))
+}
+
+/// New content for some records: sealed and staged, sent side by side to where their categories say, read back from
+/// there and opened.
+async fn seal_batch(keeper: &impl Keeper, records: &[Record]) -> Result<Vec<Anew>, Error> {
+    let (mut anew, mut staged) = (Vec::new(), Vec::new());
+    for record in records {
+        let storage = keeper.storage(record.key.segment)?;
+        let item = keeper.seal_anew(storage, record, |_, _| Ok(())).await?;
+        staged.push((storage.clone(), item.after));
+        anew.push(item);
+    }
+    let published = publish_all(staged).await?;
+    for ((record, item), content) in records.iter().zip(&mut anew).zip(published) {
+        item.after = content?;
+        let storage = keeper.storage(record.key.segment)?;
+        let (key, opens_to) = (item.opens_by.clone(), Some(&item.opens_to));
+        keeper.galen().require_readable(storage, record, item.after, Some(key), opens_to).await?;
+    }
+    Ok(anew)
+}
+
 impl Organization {
+    /// As [`Patient::accessed`], for the organization's own records in a patient's chart.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`].
+    pub async fn accessed(&self, contact: &Contact) -> Result<Vec<RecordId>, Error> {
+        accessed(&self.author(contact).await?).await
+    }
+
+    /// As [`Patient::reseal`], for the organization's own records in a patient's chart, from its own copies.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRecord`]; [`Error::Invalid`] if one is another author's; [`Error::NoCopy`], [`Error::DoesNotOpen`],
+    /// [`Error::Copy`]. What was announced before stays.
+    pub async fn reseal(
+        &self,
+        contact: &Contact,
+        records: &[RecordId],
+    ) -> Result<(Vec<ResealedRecord>, Vec<Sent>), Error> {
+        reseal(&self.author(contact).await?, records).await
+    }
+
     /// New content for one of the organization's own records, sealed from its copy and staged. `note` is told as by
     /// [`Patient::seal_anew`].
     pub(crate) async fn seal_copy_anew(
@@ -143,24 +227,7 @@ impl Patient {
     ///
     /// [`Error::Chain`].
     pub async fn accessed(&self) -> Result<Vec<RecordId>, Error> {
-        self.galen()
-            .with_chart(self.id(), |chart| {
-                let mut ids: Vec<RecordId> = chart
-                    .accesses()
-                    .iter()
-                    .filter(|access| {
-                        chart.record(access.event.record).is_some_and(|record| {
-                            let contents = &record.current().contents;
-                            contents.last().is_some_and(|content| content.at < access.at)
-                        })
-                    })
-                    .map(|access| access.event.record)
-                    .collect();
-                ids.sort_unstable();
-                ids.dedup();
-                ids
-            })
-            .await
+        accessed(self).await
     }
 
     /// Seals the content of records anew under new data keys, sends it to where their categories say, reads it back
@@ -174,49 +241,7 @@ impl Patient {
         &self,
         records: &[RecordId],
     ) -> Result<(Vec<ResealedRecord>, Vec<Sent>), Error> {
-        let mut by_author: BTreeMap<Address, Vec<RecordId>> = BTreeMap::new();
-        for id in records {
-            by_author.entry(self.record(*id).await?.key.author).or_default().push(*id);
-        }
-        let (mut resealed, mut sent) = (Vec::new(), Vec::new());
-        for (author, ids) in by_author {
-            for batch in ids.chunks(MAX_RESEALS) {
-                let anew = self.seal_batch(batch).await?;
-                let items: Vec<_> =
-                    anew.iter().map(|item| (item.key, item.after, item.before)).collect();
-                let deadline = self.galen().deadline().await?;
-                let account = self.account();
-                let ledger = &self.galen().ledger;
-                sent.push(ledger.reseal(account, self.id(), author, &items, deadline).await?);
-                for Anew { key, before, after, .. } in anew {
-                    let left_at = self.galen().release(&before).await;
-                    resealed.push(ResealedRecord { record: key.id(), before, after, left_at });
-                }
-            }
-        }
-        Ok((resealed, sent))
-    }
-
-    /// New content for some records: sealed and staged, sent side by side to where their categories say, read back
-    /// from there and opened as their readers will.
-    async fn seal_batch(&self, records: &[RecordId]) -> Result<Vec<Anew>, Error> {
-        let galen = self.galen();
-        let (mut anew, mut staged) = (Vec::new(), Vec::new());
-        for id in records {
-            let record = self.record(*id).await?;
-            let storage = galen.storage_for(self.category(record.key.segment));
-            let item = self.seal_anew(storage, &record, |_, _| Ok(())).await?;
-            staged.push((storage.clone(), item.after));
-            anew.push((record, item));
-        }
-        let published = publish_all(staged).await?;
-        for ((record, item), content) in anew.iter_mut().zip(published) {
-            item.after = content?;
-            let (key, opens_to) = (item.opens_by.clone(), Some(&item.opens_to));
-            let storage = galen.storage_for(self.category(item.key.segment));
-            galen.require_readable(storage, record, item.after, Some(key), opens_to).await?;
-        }
-        Ok(anew.into_iter().map(|(_, item)| item).collect())
+        reseal(self, records).await
     }
 
     /// New content for a record, staged. `note` hears its epoch and addresses before it gets its name on this machine.

@@ -377,6 +377,28 @@ async fn what_an_author_erases_is_gone_from_its_machine_and_its_places() {
     ));
 }
 
+/// At once, and where every store has lost the content.
+#[tokio::test]
+async fn an_author_brings_back_what_the_stores_lost() {
+    let (network, id, _) = read_once().await;
+    let (author, contact) = (&network.author, &network.contact);
+    let lost = newest(&network, id).await;
+    network.galen.storage().remove(&lost).await.unwrap();
+    assert_eq!(kind(network.patient.open(id).await), ErrorKind::NotFound);
+    let (resealed, sent) = author.reseal(contact, &[id]).await.unwrap();
+    assert_eq!((resealed.len(), sent.len(), resealed[0].before), (1, 1, lost));
+    assert!(reader_opens(&network, id, &resealed[0].after).await);
+    opens(&network, id).await;
+    let told = reseals(&network).await;
+    let bare = without_copies(&network).reseal(contact, &[id]).await;
+    assert!(matches!(bare, Err(Error::NoCopy(record)) if record == id), "{bare:?}");
+    let other = network.galen.organization(identity(6));
+    other.publish_keys().await.unwrap();
+    let met = other.meet(&network.patient.introduce(other.id()).await.unwrap()).await.unwrap();
+    assert_eq!(kind(other.reseal(&met, &[id]).await), ErrorKind::Invalid);
+    assert_eq!(reseals(&network).await, told);
+}
+
 /// A machine whose disk is full, or whose copies cannot be written, proposes nothing that it could not seal anew.
 #[tokio::test]
 async fn what_cannot_be_copied_is_not_proposed() {

@@ -192,25 +192,6 @@ async fn records_are_amended_retracted_disowned_and_run_out() {
 }
 
 #[tokio::test]
-async fn an_author_reseals_what_it_read_under_a_consent() {
-    let network = Network::new().await;
-    let id = network.accepted(&[Category::Vitals]).await[0];
-    let reader = network.galen.grantee(identity(2));
-    let grant = network.grant(&reader, Category::Vitals, DAY).await;
-    let (read, _) = reader.read(&grant, Purpose::Treatment, &[id]).await.unwrap();
-    let (resealed, _) = network.author.reseal(&network.contact, id, &read[0].opened).await.unwrap();
-    assert_ne!(resealed.before, resealed.after);
-    network.galen.storage().remove(&resealed.before).await.unwrap();
-    let (again, _) = reader.read(&grant, Purpose::Treatment, &[id]).await.unwrap();
-    assert_eq!(again[0].opened.payload, read[0].opened.payload);
-    assert_eq!(network.patient.open(id).await.unwrap().payload, read[0].opened.payload);
-    let mut other = read[0].opened.clone();
-    other.payload = document(Category::Problems).payload;
-    let refused = network.author.reseal(&network.contact, id, &other).await;
-    assert_eq!(kind(refused), ErrorKind::Integrity, "another document");
-}
-
-#[tokio::test]
 async fn two_of_three_cosign_and_one_is_a_wallet() {
     let network = Network::new().await;
     let wallet = network.wallet().await;

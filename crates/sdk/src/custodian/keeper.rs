@@ -239,7 +239,7 @@ pub(crate) async fn due(keeper: &impl Keeper, window: u64) -> Result<Vec<RecordI
 }
 
 /// Oldest and newest time at which each record was read since it was last sealed.
-fn unsealed_reads(
+pub(crate) fn unsealed_reads(
     chart: &Chart,
     wanted: impl Fn(&RecordKey) -> bool,
 ) -> BTreeMap<RecordId, (u64, u64)> {

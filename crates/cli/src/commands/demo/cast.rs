@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use alloy_primitives::{Address, B256};
 use galen_chain::{Account, KeySigner, Ledger, deploy_with};
 use galen_crypto::{RootSeed, VaultKey};
-use galen_sdk::{Galen, Grantee, Identity, Organization, Patient};
+use galen_sdk::{Copies, Galen, Grantee, Identity, Organization, Patient};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -65,10 +65,11 @@ impl Cast {
         let [a, b] = hospitals;
         let profile = Profile::make(place.join("patient.profile"))?;
         let patient = galen.patient(profile.open()?);
+        let copies = |who| Copies::in_directory(place.join("copies").join(who));
         Ok(Self {
-            hospital_a: galen.organization(a),
+            hospital_a: galen.organization(a).with_copies(copies("hospital-a")),
             physician: galen.grantee(b.clone()),
-            hospital_b: galen.organization(b),
+            hospital_b: galen.organization(b).with_copies(copies("hospital-b")),
             insurer: galen.grantee(identity()?),
             stranger: galen.grantee(identity()?),
             patient_id: patient.id(),

@@ -54,13 +54,13 @@ pub(crate) async fn tell(
     let grants = reading::grant(&cast, &proxies, &mut teller).await?;
     cast.close_profile();
     reading::read(&cast, &grants, &mut proxies, &mut teller).await?;
+    reading::reseal(&cast, &chart.contact, &mut teller).await?;
     cast.open_profile()?;
     records::second_hospital(&cast, &mut teller).await?;
     clinical::chart(&cast, &mut teller).await?;
     clinical::extract(&cast, &mut teller).await?;
     reading::refuse(&cast, &grants, &mut teller).await?;
     reading::revoke(&cast, &grants, &mut teller).await?;
-    reading::reseal(&cast, &mut teller).await?;
     reading::audit(&cast, &mut teller).await?;
     look_up(&cast, &stage, &mut teller).await
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use galen_fhir::{Category, Preset};
 use galen_index::Record;
 use galen_sdk::{
-    Error, Grant, GrantRequest, Grantee, MAX_READS,
+    Contact, Error, Grant, GrantRequest, Grantee, MAX_READS,
     proxies::{Asking, ProxyClient, ProxyError},
 };
 use galen_types::{Consent, ErrorKind, Purpose, PurposeSet, RecordId, RecordKey, Salt, SegmentSet};
@@ -170,11 +170,17 @@ pub(super) async fn refuse(
     teller.list("Refusals", &told)
 }
 
-pub(super) async fn reseal(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), CliError> {
+/// What was read gets a new key and a new address, while the patient is away still.
+pub(super) async fn reseal(
+    cast: &Cast,
+    contact: &Contact,
+    teller: &mut Teller<'_>,
+) -> Result<(), CliError> {
     let doing = "reseal accessed records";
     let progress = teller.ui.spinner("resealing");
-    let accessed: Vec<RecordId> = cast.patient()?.accessed().await.map_err(sdk(doing))?;
-    let (resealed, sent) = cast.patient()?.reseal(&accessed).await.map_err(sdk(doing))?;
+    let author = &cast.hospital_a;
+    let accessed = author.accessed(contact).await.map_err(sdk(doing))?;
+    let (resealed, sent) = author.reseal(contact, &accessed).await.map_err(sdk(doing))?;
     progress.finish_and_clear();
     sent.iter().for_each(|sent| teller.report.spent("reseal", sent));
     if resealed.len() != accessed.len() || resealed.iter().any(|one| one.before == one.after) {
@@ -186,10 +192,10 @@ pub(super) async fn reseal(cast: &Cast, teller: &mut Teller<'_>) -> Result<(), C
     }
     teller.report.resealed = resealed.len();
     teller.step("After access: a new key and a new address", &[
-        format!("Each of the {} records that were read was sealed under a fresh data key. Its content address", resealed.len()),
-        "changed, its commitment did not: the text is provably the same. The old content was given free by".into(),
-        "every store; a custodian would wait until nobody may come for it any more. Whoever kept a copy of what".into(),
-        "they read still has it.".into(),
+        format!("Hospital A sealed each of the {} records that were read under a fresh data key, from the sealed", resealed.len()),
+        "copies that it keeps of what it wrote: the patient is away still. The content address changed, the".into(),
+        "commitment did not: the text is provably the same. The old content was given free by every store; a".into(),
+        "custodian would wait until nobody may come for it any more. Whoever kept what they read still has it.".into(),
     ])
 }
 

@@ -30,7 +30,7 @@ const SECOND_VISIT: &[u8] =
 
 /// What later steps need to know of the chart.
 pub(super) struct Proposed {
-    contact: galen_sdk::Contact,
+    pub(super) contact: galen_sdk::Contact,
     /// The record that will be amended, its category, and who cosigns it.
     amendable: (RecordKey, u8, CosignPolicy),
 }
