@@ -1,7 +1,8 @@
 //! The custodian's journal of a chart, as it lies in the profile.
 
 use std::{
-    fs::File,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -26,7 +27,7 @@ pub(crate) struct OpenCustody {
     _alone: Lock,
 }
 
-/// Opens the journal of the profile's own chart.
+/// Opens the journal of a chart: the patient's own, or that of an organization's patient.
 pub(crate) fn open(
     place: &ProfileDir,
     ledger: LedgerId,
@@ -72,6 +73,27 @@ pub(crate) fn look(
     Ok(Some((custody.unfinished(), age)))
 }
 
+/// New contents that the custodian has made, in whichever chart of whichever ledger, and that the ledger may not name
+/// yet. Waits for nobody.
+pub(crate) fn unfinished(place: &ProfileDir) -> Result<Vec<ContentRef>, CliError> {
+    let folder = place.custody();
+    let failed = |source| CliError::Read { path: folder.display().to_string(), source };
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        // Locks lie there, too.
+        if let Some((ledger, patient)) = name.to_str().and_then(chart_of) {
+            let found = look(place, ledger, patient)?;
+            all.extend(found.into_iter().flat_map(|(unfinished, _)| unfinished));
+        }
+    }
+    Ok(all)
+}
+
 /// Notes that a pass was made, also one that had nothing to do.
 pub(crate) fn touch(place: &ProfileDir, ledger: LedgerId, patient: Address) {
     let path = path(place, ledger, patient);
@@ -86,7 +108,7 @@ pub(crate) fn touch(place: &ProfileDir, ledger: LedgerId, patient: Address) {
 struct Nowhere;
 
 impl Journal<CustodyEntry> for Nowhere {
-    fn append(&mut self, _: &CustodyEntry) -> std::io::Result<()> {
+    fn append(&mut self, _: &CustodyEntry) -> io::Result<()> {
         Ok(())
     }
 }
@@ -97,6 +119,14 @@ fn path(
     patient: Address,
 ) -> PathBuf {
     place.custody().join(format!("{chain_id}-{contract:#x}-{patient:#x}.jsonl"))
+}
+
+/// What the name of a journal says.
+fn chart_of(name: &str) -> Option<(LedgerId, Address)> {
+    let (chain_id, rest) = name.strip_suffix(".jsonl")?.split_once('-')?;
+    let (contract, patient) = rest.split_once('-')?;
+    let ledger = LedgerId { chain_id: chain_id.parse().ok()?, contract: contract.parse().ok()? };
+    Some((ledger, patient.parse().ok()?))
 }
 
 fn read(path: &Path) -> Result<(JournalFile, Vec<CustodyEntry>), CliError> {
@@ -159,5 +189,17 @@ mod tests {
         let other = Address::repeat_byte(3);
         std::fs::copy(&path, super::path(&profile, ledger, other)).unwrap();
         assert!(open(&profile, ledger, other).is_err(), "of another chart");
+        assert!(unfinished(&profile).is_err(), "what it needs is not known");
+
+        // The contents of every chart are known, and locks are no journals.
+        fs::remove_file(super::path(&profile, ledger, other)).unwrap();
+        let elsewhere = LedgerId { chain_id: 2, ..ledger };
+        drop(open(&profile, elsewhere, other).unwrap());
+        let (mut journal, _) = read(&super::path(&profile, elsewhere, other)).unwrap();
+        journal.append(&sealed(7_000)).unwrap();
+        drop(journal);
+        let mut found = unfinished(&profile).unwrap();
+        found.sort_unstable();
+        assert_eq!(found, [content(5_001), content(7_001)]);
     }
 }

@@ -181,6 +181,11 @@ impl ProfileDir {
         self.0.join("custody")
     }
 
+    /// Sealed copies that an organization keeps of what it sealed.
+    pub(crate) fn copies(&self) -> PathBuf {
+        self.0.join("copies")
+    }
+
     /// Journals of imports that can be resumed.
     pub(crate) fn imports(&self) -> PathBuf {
         self.0.join("imports")

@@ -52,6 +52,9 @@ pub(crate) struct Profile {
     /// Rules of the site, instead of `site.toml` in the profile's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) site: Option<PathBuf>,
+    /// Whether an organization keeps a sealed copy of its own of what it seals. Without it: yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) copies: Option<bool>,
     /// Unix second of the last backup of this profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) backed_up: Option<u64>,

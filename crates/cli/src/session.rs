@@ -12,8 +12,8 @@ use galen_crypto::RootSeed;
 use galen_fhir::parts::SigningPolicy;
 use galen_index::{HistoryOptions, Progress};
 use galen_sdk::{
-    Card, Claimant, Galen, Grantee, Guarded, Guardian, Identity, MAX_PLACE_LEN, Organization,
-    Patient, Role, SignedDocument,
+    Card, Claimant, Copies, Galen, Grantee, Guarded, Guardian, Identity, MAX_PLACE_LEN,
+    Organization, Patient, Role, SignedDocument,
 };
 use galen_storage::{Notice, Storage};
 use galen_types::{KeyBundleId, Plaintext};
@@ -154,9 +154,19 @@ impl Session {
         self.galen.patient(self.identity.clone())
     }
 
-    /// What the profile does as an organization.
+    /// What the profile does as an organization. It keeps copies of what it seals, unless the settings say no.
     pub(crate) fn organization(&self) -> Organization {
+        if self.settings.copies.value {
+            return self.organization_with_copies();
+        }
         self.galen.organization(self.identity.clone())
+    }
+
+    /// As [`Session::organization`], with the copies that it has, whatever the settings say of new ones: for what
+    /// uses or removes them and makes none.
+    pub(crate) fn organization_with_copies(&self) -> Organization {
+        let copies = Copies::in_directory(self.place().copies());
+        self.galen.organization(self.identity.clone()).with_copies(copies)
     }
 
     /// What the profile does as somebody who was granted something.
@@ -210,6 +220,13 @@ impl Session {
     /// The private book as it stood when it was last read or changed here.
     pub(crate) fn book(&self) -> Arc<Book> {
         self.book.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the private book anew, which other processes may have changed.
+    pub(crate) fn read_book(&self) -> Result<Arc<Book>, CliError> {
+        let read = Arc::new(self.book_file.read()?);
+        *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&read);
+        Ok(read)
     }
 
     /// Reads, changes and writes the private book, alone among processes.

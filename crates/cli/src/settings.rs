@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use galen_sdk::Role;
 use galen_storage::Storage;
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +130,8 @@ pub(crate) struct Settings {
     pub(crate) keystore: Option<Setting<PathBuf>>,
     pub(crate) password_file: Option<Setting<PathBuf>>,
     pub(crate) timeout: Setting<Duration>,
+    /// Whether an organization keeps a sealed copy of its own of what it seals.
+    pub(crate) copies: Setting<bool>,
     /// Rules of the site; `None` if there are none.
     pub(crate) site: Option<Setting<PathBuf>>,
     /// Where signatures of other owners of a contract wallet appear.
@@ -196,6 +199,9 @@ impl Settings {
         let timeout =
             first([(flags.timeout, Origin::Flag("--timeout")), (own_timeout, from_file())])
                 .unwrap_or(Setting::new(DEFAULT_TIMEOUT, Origin::Default));
+        let own_copies = file.as_ref().and_then(|file| file.copies);
+        let copies =
+            first([(own_copies, from_file())]).unwrap_or(Setting::new(true, Origin::Default));
         Ok(Self {
             home,
             profile,
@@ -211,6 +217,7 @@ impl Settings {
             keystore,
             password_file,
             timeout,
+            copies,
             site,
             signatures: flags.signatures.clone(),
             request_out: flags.request_out.clone(),
@@ -262,6 +269,10 @@ impl Settings {
             row("site", self.site.as_ref(), path),
             row("timeout_seconds", Some(&self.timeout), |timeout| timeout.as_secs().to_string()),
         ];
+        // Nobody else seals for others.
+        if self.file.as_ref().is_some_and(|file| file.role == Role::Organization) {
+            rows.push(row("copies", Some(&self.copies), bool::to_string));
+        }
         rows.extend(self.places.all().iter().flat_map(place_rows));
         rows.extend(self.places.routes().map(|(category, names)| Row {
             setting: format!("content.{category}"),

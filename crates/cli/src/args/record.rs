@@ -461,21 +461,27 @@ pub(crate) struct ResealArgs {
     pub(crate) accessed: bool,
 }
 
-/// Forget records of your own for good: remove every copy that can be reached, and with it keys and salts.
+/// Forget records for good: remove every copy that can be reached, and with it keys and salts.
 ///
-/// Says first what goes and what nothing here can reach, and asks. Then each store is asked to let go of every content
+/// A patient forgets records of their own chart, an organization records that it wrote, with its own sealed copies of
+/// them. Says first what goes and what nothing here can reach, and asks. Then each store is asked to let go of every content
 /// that the record ever had, and looked at again. What a store does not let go of is asked again by `galen custodian`.
 /// The chain goes on saying that there was a record; what it says opens nothing then. Nothing brings the record back.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  galen record erase 0x91b03c7e\n  \
-    galen record erase 0x91b03c7e --yes --json | jq '.records[] | select(.gone | not)'\n\n\
+    galen record erase 0x91b03c7e --yes --json | jq '.records[] | select(.gone | not)'\n  \
+    galen record erase 0x91b03c7e --patient anna\n\n\
     Text output, separated by tabs. For each content and store: `removed` (a file of this machine), `let-go`, \
     `still-there` (let go of, and still handed out there), `not-there`, `read-only` or `failed`, record id, content, \
-    store, cause. Then `kept`, record id, content for what another record needs; `author`, record id, who wrote it; \
-    `reader`, record id, who read it, when last. JSON: records (id, gone, contents (content, place, state, error), kept, \
-    author, readers (grantee, last_read)), links. Exits with the code of the gravest failure.")]
+    store, cause. Then `kept`, record id, content for what another record needs; for an organization `copies`, record \
+    id, how many copies of its own went; `author`, record id, who wrote it; `reader`, record id, who read it, when last. \
+    JSON: records (id, gone, contents (content, place, state, error), kept, copies, author, readers (grantee, \
+    last_read)), links. Exits with the code of the gravest failure.")]
 pub(crate) struct EraseArgs {
     /// Records.
     #[arg(value_name = "RECORD", required = true)]
     pub(crate) records: Vec<String>,
+    /// Whose records, for an organization.
+    #[arg(long, value_name = "PATIENT")]
+    pub(crate) patient: Option<String>,
 }

@@ -1,64 +1,28 @@
 //! `galen custodian`: seals anew what was read.
 
-use std::{process::ExitCode, time::Duration};
+mod answer;
+mod charts;
+mod pace;
 
-use galen_sdk::{CustodyPolicy, CustodyReport, Patient};
-use galen_types::{ContentRef, ErrorKind, RecordId};
-use serde::Serialize;
-
-use super::{dev::interrupted, relay::now, shown};
-use crate::{
-    args::{CustodianArgs, Globals},
-    commands::shown::{Horizon, Landed, cannot, causes},
-    contacts::unix_now,
-    custody,
-    error::CliError,
-    session::Session,
-    table::{self, row},
-    ui::Ui,
+use std::{
+    collections::BTreeSet,
+    process::ExitCode,
+    time::{Duration, Instant},
 };
 
-/// Longest time between two passes after failures.
-const LONGEST_REST: Duration = Duration::from_secs(3_600);
+use alloy_primitives::Address;
+use galen_sdk::{CustodyPolicy, CustodyReport};
+use galen_types::{ErrorKind, RecordId};
 
-/// What one pass did.
-#[derive(Debug, Serialize)]
-struct Answer {
-    /// Unix second at which the pass ended.
-    time: u64,
-    resealed: Vec<Resealed>,
-    released: Vec<Old>,
-    left: Vec<Old>,
-    dropped: Vec<ContentRef>,
-    /// Old contents whose time has not come.
-    waiting: usize,
-    failed: Vec<Failed>,
-    sent: Vec<Landed>,
-}
-
-#[derive(Debug, Serialize)]
-struct Resealed {
-    record: RecordId,
-    before: ContentRef,
-    after: ContentRef,
-}
-
-#[derive(Debug, Serialize)]
-struct Old {
-    record: RecordId,
-    content: ContentRef,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    places: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Failed {
-    record: RecordId,
-    error: String,
-    kind: &'static str,
-    #[serde(skip)]
-    of: ErrorKind,
-}
+use self::{answer::Answer, charts::Charts, pace::Pace};
+use super::{dev::interrupted, relay::now};
+use crate::{
+    args::{CustodianArgs, Globals},
+    commands::shown::{Horizon, Party, cannot, causes},
+    error::CliError,
+    session::Session,
+    ui::Ui,
+};
 
 pub(crate) async fn run(
     args: &CustodianArgs,
@@ -68,14 +32,13 @@ pub(crate) async fn run(
     // From here on, so that nobody who sees it start waits for an end that it did not hear of.
     let stop = interrupted();
     let session = Session::open(globals, ui).await?;
-    let patient = shown::patient(&session)?;
+    let charts = Charts::of(&session, &args.patients)?;
     let window = args.window.seconds();
     let policy = CustodyPolicy { window, moves: args.moves, ..CustodyPolicy::default() };
-    let covers = "Announcements of new content of your own records, as they become due. The text of a record and \
-                  who may read it stay the same.";
-    let asked = tokio::task::block_in_place(|| session.asking().allow_all("Reseal", covers));
+    let asked =
+        tokio::task::block_in_place(|| session.asking().allow_all("Reseal", charts.covers()));
     asked.map_err(|error| cannot("seal the records anew")(error.into()))?;
-    let custodian = Custodian { session: &session, patient, policy, ui };
+    let custodian = Custodian { session: &session, charts, policy, ui };
     let done = if args.once {
         custodian.once().await
     } else {
@@ -95,127 +58,157 @@ pub(crate) async fn run(
 
 struct Custodian<'a> {
     session: &'a Session,
-    patient: Patient,
+    charts: Charts,
     policy: CustodyPolicy,
     ui: &'a Ui,
 }
 
+/// What came of seeing to some charts, one after the other.
+#[derive(Default)]
+struct Round {
+    passes: Vec<(Address, Result<CustodyReport, CliError>)>,
+    /// What ended it before every chart was seen to.
+    ended: Option<CliError>,
+}
+
 impl Custodian<'_> {
     async fn once(&self) -> Result<ExitCode, CliError> {
-        let report = self.pass().await?;
-        let answer = self.answer(&report).await?;
+        let patients = self.charts.patients(self.session)?;
+        if patients.is_empty() {
+            self.ui.status("No patient has introduced themselves to this organization.");
+        }
+        let round = self.round(&patients).await;
+        if round.passes.is_empty()
+            && let Some(error) = round.ended
+        {
+            return Err(error);
+        }
+        let answer = self.answer(&round).await?;
         if self.ui.json() {
             self.ui.object(&answer)?;
         } else {
-            answer.print(self.ui)?;
+            answer.print(self.ui, &answer.uncopied())?;
         }
         if answer.waiting > 0 {
             self.ui.status(&format!("{} old contents wait for their time.", answer.waiting));
         }
-        Ok(answer.exit())
+        answer.explain(self.ui, answer.uncopied().len());
+        round.ended.map_or_else(|| Ok(answer.exit()), Err)
     }
 
-    /// Pass after pass. What fails is told and tried again; only who is asked and says no ends it.
+    /// Round after round. What fails is told and tried again; only who is asked and says no ends it.
     async fn go_on(&self, every: Duration) -> Result<ExitCode, CliError> {
-        let mut rest = every;
+        let mut pace = Pace::new(every);
+        let mut told = BTreeSet::new();
         loop {
-            let went_well = match self.pass().await {
-                Ok(report) => {
-                    if !report.is_quiet() {
-                        self.tell(&report).await?;
+            match self.charts.patients(self.session) {
+                Ok(mut patients) => {
+                    patients.retain(|patient| pace.is_due(*patient, Instant::now()));
+                    let round = self.round(&patients).await;
+                    for patient in patients {
+                        pace.note(patient, round.went_well(patient), Instant::now());
                     }
-                    report.faults.is_empty() && report.left.is_empty()
+                    self.tell(&round, &mut told).await?;
+                    match round.ended {
+                        Some(error) if error.kind() == ErrorKind::Declined => return Err(error),
+                        Some(error) => self.warn(&error),
+                        None => {}
+                    }
                 }
-                Err(error) if error.kind() == ErrorKind::Declined => return Err(error),
-                Err(error) => {
-                    self.ui.warn(&format!("{} {}", now(), causes(&error)));
-                    false
-                }
-            };
-            rest = if went_well { every } else { (rest * 2).min(LONGEST_REST.max(every)) };
-            tokio::time::sleep(rest).await;
+                Err(error) => self.warn(&error),
+            }
+            tokio::time::sleep(every).await;
         }
     }
 
-    async fn pass(&self) -> Result<CustodyReport, CliError> {
-        let (place, ledger) = (self.session.place(), self.session.galen().ledger().id());
-        let opened = custody::open(&place, ledger, self.session.id())?;
+    /// Sees to each of some charts. What fails in one does not keep it from the others.
+    async fn round(&self, patients: &[Address]) -> Round {
+        let mut round = Round::default();
+        if patients.is_empty() {
+            return round;
+        }
         // What an earlier process signed and sent is on the chain first, so that it is not told twice.
-        let doing = "see to earlier transactions";
-        let resumed = self.session.payer().resume().await;
-        resumed.map_err(|source| CliError::Chain { doing, source })?;
-        let done = self.patient.custody(&opened.custody, &self.policy).await;
-        custody::touch(&place, ledger, self.session.id());
-        done.map_err(cannot("seal the records anew"))
+        if let Err(source) = self.session.payer().resume().await {
+            let doing = "see to earlier transactions";
+            round.ended = Some(CliError::Chain { doing, source });
+            return round;
+        }
+        for patient in patients {
+            match self.charts.pass(self.session, *patient, &self.policy).await {
+                Err(error) if self.is_end(&error).await => {
+                    round.ended = Some(error);
+                    break;
+                }
+                done => round.passes.push((*patient, done)),
+            }
+        }
+        round
     }
 
-    async fn tell(&self, report: &CustodyReport) -> Result<(), CliError> {
-        let answer = self.answer(report).await?;
+    /// Whether what failed in one chart would fail in the others: nobody signs, or the node is away.
+    async fn is_end(&self, error: &CliError) -> bool {
+        match error.kind() {
+            _ if !self.charts.are_many() => true,
+            ErrorKind::Declined => true,
+            ErrorKind::Unavailable => self.session.galen().ledger().now().await.is_err(),
+            _ => false,
+        }
+    }
+
+    /// Tells of a round that did something. What cannot be sealed anew here is told once.
+    async fn tell(&self, round: &Round, told: &mut BTreeSet<RecordId>) -> Result<(), CliError> {
+        let answer = match self.answer(round).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.warn(&error);
+                return Ok(());
+            }
+        };
+        let mut fresh = answer.uncopied();
+        fresh.retain(|record| told.insert(*record));
+        if answer.is_quiet() && fresh.is_empty() {
+            return Ok(());
+        }
         if self.ui.json() {
-            return self.ui.object_line(&answer);
-        }
-        answer.print(self.ui)
-    }
-
-    async fn answer(&self, report: &CustodyReport) -> Result<Answer, CliError> {
-        let sent = if report.sent.is_empty() {
-            Vec::new()
+            self.ui.object_line(&answer)?;
         } else {
-            let horizon = Horizon::now(self.session).await?;
-            report.sent.iter().map(|sent| horizon.landed(sent)).collect()
-        };
-        let resealed = report.resealed.iter().map(|one| Resealed {
-            record: one.record,
-            before: one.before,
-            after: one.after,
-        });
-        let old = |(record, content): &(RecordId, ContentRef), places: &[String]| Old {
-            record: *record,
-            content: *content,
-            places: places.to_vec(),
-        };
-        let failed = report.faults.iter().map(|(record, error)| Failed {
-            record: *record,
-            error: causes(error),
-            kind: error.kind().as_str(),
-            of: error.kind(),
-        });
-        Ok(Answer {
-            time: unix_now(),
-            resealed: resealed.collect(),
-            released: report.released.iter().map(|one| old(one, &[])).collect(),
-            left: report.left.iter().map(|(id, at, places)| old(&(*id, *at), places)).collect(),
-            dropped: report.dropped.clone(),
-            waiting: report.waiting,
-            failed: failed.collect(),
-            sent,
-        })
-    }
-}
-
-impl Answer {
-    fn print(&self, ui: &Ui) -> Result<(), CliError> {
-        for Resealed { record, before, after } in &self.resealed {
-            row(ui, &[&"resealed", record, before, after])?;
+            answer.print(self.ui, &fresh)?;
         }
-        for Old { record, content, .. } in &self.released {
-            row(ui, &[&"released", record, content])?;
-        }
-        for Old { record, content, places } in &self.left {
-            row(ui, &[&"left", record, content, &table::list(places)])?;
-        }
-        for content in &self.dropped {
-            row(ui, &[&"dropped", content])?;
-        }
-        for Failed { record, error, .. } in &self.failed {
-            row(ui, &[&"failed", record, error])?;
-        }
+        answer.explain(self.ui, fresh.len());
         Ok(())
     }
 
-    /// Wrong bytes before what did not answer.
-    fn exit(&self) -> ExitCode {
-        let left = self.left.iter().map(|_| ErrorKind::Unavailable);
-        super::content::exit(self.failed.iter().map(|one| one.of).chain(left))
+    async fn answer(&self, round: &Round) -> Result<Answer, CliError> {
+        let mut answer = Answer::now();
+        let mut sent = Vec::new();
+        for (patient, done) in &round.passes {
+            let party = self.charts.are_many().then(|| Party::new(self.session, *patient));
+            match done {
+                Ok(report) => {
+                    sent.extend(&report.sent);
+                    answer.add(party, report);
+                }
+                Err(error) => answer.fail(party, error),
+            }
+        }
+        if !sent.is_empty() {
+            let horizon = Horizon::now(self.session).await?;
+            answer.sent = sent.into_iter().map(|sent| horizon.landed(sent)).collect();
+        }
+        Ok(answer)
+    }
+
+    fn warn(&self, error: &CliError) {
+        self.ui.warn(&format!("{} {}", now(), causes(error)));
+    }
+}
+
+impl Round {
+    /// Whether a chart was seen to, and nothing in it has to be tried again.
+    fn went_well(&self, patient: Address) -> bool {
+        let mut passes = self.passes.iter();
+        passes.find(|(of, _)| *of == patient).is_some_and(|(_, done)| {
+            done.as_ref().is_ok_and(|it| it.faults.is_empty() && it.left.is_empty())
+        })
     }
 }

@@ -196,6 +196,7 @@ impl Init<'_> {
             password_file: None,
             timeout: None,
             site: None,
+            copies: None,
             backed_up: None,
             device: self.device.clone(),
             safe: self.safe.clone(),

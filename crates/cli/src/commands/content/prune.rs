@@ -69,11 +69,8 @@ pub(super) async fn run(
     // What an import has sealed and not proposed yet is needed, though no upload waits for it.
     let session = keeper.session()?;
     let mut sealed = sealed_contents(&session.place())?;
-    // So is what the custodian has sealed and not announced yet.
-    let ledger = session.galen().ledger().id();
-    if let Some((unfinished, _)) = custody::look(&session.place(), ledger, session.id())? {
-        sealed.extend(unfinished);
-    }
+    // So is what the custodian has sealed and not announced yet, in whichever chart.
+    sealed.extend(custody::unfinished(&session.place())?);
     let keep = |content: &ContentRef| sealed.contains(content);
     let pruned = keeper.storage.prune_staged(&keep).await;
     report.staged_bytes = pruned.map_err(super::cannot("reclaim staged content"))?;

@@ -1,18 +1,23 @@
 //! `galen record erase`: forgets records, and says what it could not reach.
 
+mod explain;
+
 use std::process::ExitCode;
 
-use galen_sdk::{Erased, ErasedState, Erasure};
+use alloy_primitives::Address;
+use galen_sdk::{Contact, Custody, Erased, ErasedState, Erasure, Organization, Patient, Role};
 use galen_services::share::ShareStore;
-use galen_types::{ContentRef, ErrorKind, RecordId};
+use galen_types::{ContentRef, ErrorKind, RecordId, RecordKey};
 use serde::Serialize;
 
+use self::explain::{count, explain};
+use super::contact;
 use crate::{
     args::EraseArgs,
-    asked::pick,
+    asked::{AskError, pick},
     commands::{
         content,
-        shown::{Party, causes, patient, waiting},
+        shown::{self, Party, causes, waiting},
     },
     contacts::unix_now,
     custody,
@@ -39,6 +44,9 @@ struct Line {
     contents: Vec<At>,
     /// Contents that another record or a key bundle needs, too.
     kept: Vec<ContentRef>,
+    /// Sealed copies of an author's own that went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies: Option<usize>,
     author: Party,
     readers: Vec<Reader>,
 }
@@ -63,33 +71,100 @@ struct Reader {
     last_read: u64,
 }
 
+/// Who forgets: a patient records of their own chart, an author records that it wrote.
+enum Eraser {
+    Patient(Box<Patient>),
+    Author(Box<Organization>, Box<Contact>),
+}
+
+impl Eraser {
+    async fn of(args: &EraseArgs, session: &Session) -> Result<Self, CliError> {
+        match (session.role(), &args.patient) {
+            (Role::Organization, None) => {
+                Err(AskError::Nothing("an author names a --patient").into())
+            }
+            (Role::Organization, Some(text)) => {
+                let organization = session.organization_with_copies();
+                let patient = session.resolve(text)?;
+                let contact = contact(session, &organization, patient).await?;
+                Ok(Self::Author(Box::new(organization), Box::new(contact)))
+            }
+            (Role::Patient, Some(_)) => Err(CliError::invalid(
+                "a patient forgets records of the patient's own chart",
+                "leave --patient out; it is for organizations",
+            )),
+            _ => Ok(Self::Patient(Box::new(shown::patient(session)?))),
+        }
+    }
+
+    fn patient(&self) -> Address {
+        match self {
+            Self::Patient(patient) => patient.id(),
+            Self::Author(_, contact) => contact.patient(),
+        }
+    }
+
+    /// Whether a record is theirs to forget.
+    fn may_erase(&self, record: &RecordKey) -> bool {
+        match self {
+            Self::Patient(_) => true,
+            Self::Author(organization, _) => record.author == organization.id(),
+        }
+    }
+
+    async fn erasure(
+        &self,
+        record: RecordId,
+        custody: &Custody,
+    ) -> Result<Erasure, galen_sdk::Error> {
+        match self {
+            Self::Patient(patient) => patient.erasure(record, custody).await,
+            Self::Author(organization, contact) => {
+                organization.erasure(contact, record, custody).await
+            }
+        }
+    }
+
+    async fn erase(&self, record: RecordId, custody: &Custody) -> Result<Erased, galen_sdk::Error> {
+        match self {
+            Self::Patient(patient) => patient.erase(record, custody).await,
+            Self::Author(organization, contact) => {
+                organization.erase(contact, record, custody).await
+            }
+        }
+    }
+}
+
 pub(super) async fn run(
     args: &EraseArgs,
     session: &Session,
     ui: &Ui,
 ) -> Result<ExitCode, CliError> {
-    let patient = patient(session)?;
-    let contents = waiting(ui, "find the records", session.galen().contents(patient.id())).await?;
-    let ids = || contents.iter().map(|it| it.record.id());
-    let mut records: Vec<RecordId> =
-        args.records.iter().map(|text| pick("record", text, ids())).collect::<Result<_, _>>()?;
+    let eraser = Eraser::of(args, session).await?;
+    let contents = session.galen().contents(eraser.patient());
+    let contents = waiting(ui, "find the records", contents).await?;
+    let keys = contents.iter().map(|it| it.record).filter(|it| eraser.may_erase(it));
+    let ids: Vec<RecordId> = keys.map(|key| key.id()).collect();
+    let pick = |text: &String| pick("record", text, ids.iter().copied());
+    let mut records: Vec<RecordId> = args.records.iter().map(pick).collect::<Result<_, _>>()?;
     records.sort_unstable();
     records.dedup();
 
-    let opened = custody::open(&session.place(), session.galen().ledger().id(), patient.id())?;
+    let ledger = session.galen().ledger().id();
+    let opened = custody::open(&session.place(), ledger, eraser.patient())?;
     let mut erasures = Vec::new();
     for id in &records {
-        let found = patient.erasure(*id, &opened.custody);
+        let found = eraser.erasure(*id, &opened.custody);
         erasures.push(waiting(ui, "find out where the record lies", found).await?);
     }
     let links = ShareStore::new(session.place().shares()).list(unix_now());
     let links = links.map_or(0, |links| links.len());
-    explain(&erasures, links, session, ui);
+    explain(&eraser, &erasures, links, session, ui);
     ui.require_yes(&format!("Forget {} for good?", count(records.len(), "record")))?;
 
     let mut answer = Answer { records: Vec::new(), links };
     for id in records {
-        let erased = patient.erase(id, &opened.custody);
+        let erased = eraser.erase(id, &opened.custody);
         let erased = waiting(ui, "forget the record", erased).await?;
         answer.records.push(Line::new(&erased, session));
     }
@@ -98,68 +173,9 @@ pub(super) async fn run(
     Ok(content::exit(lines.filter_map(|at| at.kind)))
 }
 
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
-
-/// What goes, and what nothing here can reach.
-fn explain(erasures: &[Erasure], links: usize, session: &Session, ui: &Ui) {
-    let places = session.galen().storage().places();
-    let of = |wanted: fn(&galen_storage::PlaceInfo) -> bool| {
-        let names: Vec<_> = places.iter().filter(|it| wanted(it)).map(|it| &it.name).collect();
-        (!names.is_empty()).then(|| list(names))
-    };
-    ui.show("This forgets records of yours for good:");
-    for Erasure { record, author, contents, shared, readers } in erasures {
-        let readers = readers.iter().map(|(id, time)| {
-            let (name, when) = (session.display(*id), Instant::from_unix(*time));
-            format!("{name} (last {when})")
-        });
-        let readers: Vec<_> = readers.collect();
-        let read = if readers.is_empty() {
-            "nobody has read it".to_owned()
-        } else {
-            format!("read by {}", list(readers))
-        };
-        let author = session.display(*author);
-        let sealed = count(contents.len(), "sealed content");
-        ui.show(&format!("  {record}  of {author}, {sealed}, {read}"));
-        if !shared.is_empty() {
-            ui.show(&format!("    {} stay: another record needs them", list(shared)));
-        }
-    }
-    ui.show(
-        "What goes: every sealed copy that your stores let go of, with the keys and salts in it, and what waits on \
-         this machine. What is left on the chain then opens nothing and tells nothing of the text.",
-    );
-    if let Some(names) = of(|place| place.local) {
-        ui.show(&format!(
-            "  Removed as files: {names}. A disk may hold the bytes until it writes over them."
-        ));
-    }
-    if let Some(names) = of(|place| place.writable && !place.local) {
-        ui.show(&format!("  Asked to let go, and thrown away there when they see fit: {names}."));
-    }
-    if let Some(names) = of(|place| !place.writable) {
-        ui.show(&format!("  Only read from, so nothing can be removed: {names}."));
-    }
-    ui.show(
-        "What stays: that there was a record, its author, its times and its reads, on the chain; what its author \
-         keeps; what readers kept; sealed copies that others made, which open for whoever holds the keys of its \
-         segment and epoch; backups of disks; files that you saved.",
-    );
-    if links > 0 {
-        let given = count(links, "link");
-        ui.show(&format!(
-            "  {given} that you gave out may hold it: `galen share list`, `galen share stop`."
-        ));
-    }
-    ui.show("Nothing brings a record back, not your seed either.");
-}
-
 impl Line {
     fn new(erased: &Erased, session: &Session) -> Self {
-        let Erased { erasure, contents, .. } = erased;
+        let Erased { erasure, contents, copies } = erased;
         let at = contents.iter().map(|one| {
             let failed = match &one.state {
                 ErasedState::Failed(error) => Some(error),
@@ -173,7 +189,7 @@ impl Line {
                 kind: failed.map(galen_storage::StorageError::kind),
             }
         });
-        let reader = |(id, time): &(alloy_primitives::Address, u64)| Reader {
+        let reader = |(id, time): &(Address, u64)| Reader {
             grantee: Party::new(session, *id),
             last_read: *time,
         };
@@ -182,6 +198,7 @@ impl Line {
             gone: erasure.shared.is_empty() && contents.iter().all(|one| one.state.is_gone()),
             contents: at.collect(),
             kept: erasure.shared.clone(),
+            copies: (session.role() == Role::Organization).then_some(*copies),
             author: Party::new(session, erasure.author),
             readers: erasure.readers.iter().map(reader).collect(),
         }
@@ -193,13 +210,16 @@ impl Answer {
         if ui.json() {
             return ui.object(self);
         }
-        for Line { id, contents, kept, author, readers, .. } in &self.records {
+        for Line { id, contents, kept, copies, author, readers, .. } in &self.records {
             for At { content, place, state, error, .. } in contents {
                 let error = error.as_deref().unwrap_or_default();
                 row(ui, &[state, id, content, place, &error])?;
             }
             for content in kept {
                 row(ui, &[&"kept", id, content])?;
+            }
+            if let Some(copies) = copies {
+                row(ui, &[&"copies", id, copies])?;
             }
             row(ui, &[&"author", id, author])?;
             for Reader { grantee, last_read } in readers {
