@@ -216,6 +216,13 @@ impl CliError {
             Self::Sdk { source: galen_sdk::Error::WrongSeed, .. } => {
                 "ask the other guardians too: one of those who gave is mistaken or lies"
             }
+            Self::Sdk { source: galen_sdk::Error::Copy(_), .. } => {
+                "check disk space and the profile's folder `copies`, then run it again: nothing is sealed before its \
+                 copy is there"
+            }
+            Self::Sdk { source: galen_sdk::Error::NoCopy(_), .. } => {
+                "bring the folder `copies` of the machine that sealed it, or let the patient's custodian seal it anew"
+            }
             Self::Sdk { source: galen_sdk::Error::TooFewProxies { said, .. }, .. } => {
                 help_for_too_few(said)
             }

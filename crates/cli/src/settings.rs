@@ -195,13 +195,9 @@ impl Settings {
         let beside = home.value.profile(&profile.value).site();
         let own_site = (file.as_ref().and_then(|file| file.site.clone()), from_file());
         let site = resolve_site(globals, environment.site, own_site, beside);
-        let own_timeout = file.as_ref().and_then(|file| file.timeout).map(Duration::from_secs);
-        let timeout =
-            first([(flags.timeout, Origin::Flag("--timeout")), (own_timeout, from_file())])
-                .unwrap_or(Setting::new(DEFAULT_TIMEOUT, Origin::Default));
+        let timeout = resolve_timeout(globals, file.as_ref(), from_file());
         let own_copies = file.as_ref().and_then(|file| file.copies);
-        let copies =
-            first([(own_copies, from_file())]).unwrap_or(Setting::new(true, Origin::Default));
+        let copies = first([(own_copies, from_file())]);
         Ok(Self {
             home,
             profile,
@@ -217,7 +213,7 @@ impl Settings {
             keystore,
             password_file,
             timeout,
-            copies,
+            copies: copies.unwrap_or(Setting::new(true, Origin::Default)),
             site,
             signatures: flags.signatures.clone(),
             request_out: flags.request_out.clone(),
@@ -425,6 +421,16 @@ fn resolve_network(
     }
     let name = file.and_then(|file| file.network.clone());
     Ok(name.map(|name| Setting::new(name, from_file)))
+}
+
+fn resolve_timeout(
+    globals: &Globals,
+    file: Option<&Profile>,
+    from_file: Origin,
+) -> Setting<Duration> {
+    let own = file.and_then(|file| file.timeout).map(Duration::from_secs);
+    let set = first([(globals.connection.timeout, Origin::Flag("--timeout")), (own, from_file)]);
+    set.unwrap_or(Setting::new(DEFAULT_TIMEOUT, Origin::Default))
 }
 
 type Wallet = (Option<Setting<Name>>, Option<Setting<PathBuf>>);

@@ -1,14 +1,14 @@
 //! `galen doctor`: what is set, reachable, out of date or unsafe, and what to do about it.
 
+mod custodian;
 mod guardians;
 mod proxies;
 mod stores;
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode};
 
 use alloy::providers::Provider;
 use alloy_primitives::utils::format_ether;
-use galen_sdk::Role;
 use galen_types::ErrorKind;
 use serde::Serialize;
 
@@ -17,15 +17,12 @@ use crate::{
     commands::block_on,
     connect,
     contacts::unix_now,
-    custody,
     error::CliError,
     home::open_to_others,
-    networks::Network,
     profile::Profile,
     session::Session,
     settings::{Settings, shown_url},
     site::Site,
-    transfers::span,
     ui::Ui,
     unlock::read_password_file,
     wallet,
@@ -36,9 +33,6 @@ const MAX_SKEW: u64 = 600;
 
 /// Seconds after which a backup is old.
 const MAX_BACKUP_AGE: u64 = 90 * 24 * 3_600;
-
-/// After this long without a pass the custodian is missed.
-const MAX_CUSTODIAN_AGE: Duration = Duration::from_secs(24 * 3_600);
 
 /// A wallet with less than this, in wei, cannot pay for much: about 100 settlements at 1 gwei.
 const LOW_BALANCE: u64 = 5_000_000_000_000_000;
@@ -143,29 +137,7 @@ async fn examine(globals: &Globals, ui: &Ui, report: &mut Report) {
         return;
     }
     payer(&settings, &network, profile, report).await;
-    custodian(&settings, &network, profile, report);
     keys(globals, ui, report).await;
-}
-
-/// Whether the custodian of a patient worked lately, and what it left.
-fn custodian(settings: &Settings, network: &Network, profile: &Profile, report: &mut Report) {
-    if profile.role != Role::Patient {
-        return;
-    }
-    let place = settings.home.value.profile(&settings.profile.value);
-    let help = "run `galen custodian` all the time, or `galen custodian --once` now and then";
-    match custody::look(&place, network.id(), profile.id) {
-        Ok(None) => report.ok("custodian", "never ran: what is read keeps its key and address"),
-        Ok(Some((unfinished, age))) => {
-            let found = format!("worked {} ago, {} under way", span(age), unfinished.len());
-            if age > MAX_CUSTODIAN_AGE {
-                report.warn("custodian", found, help);
-            } else {
-                report.ok("custodian", found);
-            }
-        }
-        Err(error) => report.error("custodian", &error),
-    }
 }
 
 fn files(settings: &Settings, report: &mut Report) {
@@ -316,6 +288,7 @@ async fn keys(globals: &Globals, ui: &Ui, report: &mut Report) {
     }
     proxies::examine(&session, report).await;
     guardians::examine(&session, report).await;
+    custodian::examine(&session, report);
     match session.payer().pending().await {
         Ok(pending) if pending.is_empty() => report.ok("transactions", "none waits"),
         Ok(pending) => report.warn(
