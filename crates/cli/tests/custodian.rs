@@ -1,5 +1,5 @@
-//! The custodian as a patient runs it, cut off at its writes, twice at once, as a service; and records that are
-//! forgotten.
+//! The custodian as patients and authors run it, cut off at its writes, twice at once, as a service; and records that
+//! are forgotten.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::print_stderr,
@@ -33,19 +33,25 @@ const DIAGNOSIS: &str = "Zyxtonorine intolerance";
 
 const ONCE: [&str; 4] = ["custodian", "--once", "--window", "1h"];
 
-/// A patient, and a hospital that may read one record. The name of the store begins as that of the patient's folder,
-/// so that writes to it are cut off, too.
+/// A patient, and a hospital that wrote one record and may read it.
 struct Pair {
     world: World,
     hospital: Person,
     patient: Person,
     record: String,
+    store: PathBuf,
 }
 
 impl Pair {
     fn new() -> Self {
+        Self::with_store("patient-store")
+    }
+
+    /// Where the name of the store begins as that of somebody's folder, writes to it are cut off with theirs.
+    fn with_store(name: &str) -> Self {
         let world = World::start();
-        let store = format!("local:{}", world.path("patient-store"));
+        let folder = world.file(name);
+        let store = format!("local:{}", world.path(name));
         let mut hospital = world.person("hospital", "organization", None);
         hospital.store.clone_from(&store);
         let (ledger, block) = world.found(&[hospital.id]);
@@ -76,7 +82,7 @@ impl Pair {
         hospital.ok(&["grant", "add", &file]);
         let list = patient.json(&["record", "list"]);
         let record = at(&list, "/records/0/id").to_owned();
-        Self { world, hospital, patient, record }
+        Self { world, hospital, patient, record, store: folder }
     }
 
     fn read(&self) {
@@ -89,6 +95,47 @@ impl Pair {
             "--out",
             &self.world.path("read"),
         ]);
+    }
+
+    /// The hospital writes another record, and the patient accepts it; gives its id.
+    fn more(&self, name: &str, text: &str) -> String {
+        let document = format!(
+            r#"{{"resourceType":"Condition","code":{{"text":"{text}"}},"subject":{{"display":"x"}}}}"#
+        );
+        let document = self.world.write(name, &document);
+        let proposed = self.hospital.json(&["record", "propose", "--to", "anna", &document]);
+        self.patient.ok(&["record", "accept", "--all"]);
+        at(&proposed, "/proposals/0/records/0").to_owned()
+    }
+
+    /// Somebody who knows the patient and was granted what is in these categories.
+    fn reader(&self, categories: &[&str]) -> Person {
+        let card = self.world.path("hospital.card");
+        let mut reader = self.world.person("reader", "reader", Some(&card));
+        reader.store.clone_from(&self.hospital.store);
+        reader.ok(&["init", "--from", &card, "--as", "hospital"]);
+        let (own, grant) = (self.world.path("reader.card"), self.world.path("reader.grant"));
+        reader.ok(&["contact", "card", "--out", &own]);
+        reader.ok(&["contact", "add", &self.world.path("patient.card"), "--as", "anna"]);
+        self.patient.ok(&["contact", "add", &own, "--as", "reader", "--verified"]);
+        let mut args = vec!["consent", "grant", "--to", "reader", "--purpose", "TREAT"];
+        args.extend(["--for", "300d", "--out", &grant]);
+        args.extend(categories.iter().flat_map(|name| ["--category", name]));
+        self.patient.ok(&args);
+        reader.ok(&["grant", "add", &grant]);
+        reader
+    }
+
+    /// What a reader gets of a record.
+    fn fetched(&self, reader: &Person, record: &str) -> Vec<u8> {
+        let out = self.world.path(&format!("{record}.read"));
+        let access = ["access", "anna", record, "--purpose", "TREAT", "--out", &out];
+        reader.ok(&access);
+        let read = files(Path::new(&out));
+        assert_eq!(read.len(), 1, "{read:?}");
+        let bytes = fs::read(&read[0]).unwrap();
+        fs::remove_dir_all(&out).unwrap();
+        bytes
     }
 
     /// Moves the time of the chain.
@@ -109,8 +156,13 @@ impl Pair {
 
     /// The files of all sealed content.
     fn kept(&self) -> BTreeSet<PathBuf> {
-        let both = [self.patient.home.clone(), self.world.file("patient-store")];
-        both.iter().flat_map(|it| files(it)).filter(|path| is_content(path)).collect()
+        let all = [self.patient.home.clone(), self.hospital.home.clone(), self.store.clone()];
+        // One of them may be away.
+        all.iter()
+            .filter(|it| it.exists())
+            .flat_map(|it| files(it))
+            .filter(|path| is_content(path))
+            .collect()
     }
 
     fn is_readable(&self, what: &str) {
@@ -122,6 +174,31 @@ impl Pair {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The copies that an organization keeps.
+fn copies(person: &Person) -> Vec<PathBuf> {
+    let folder = person.home.join("profiles/default/copies");
+    if folder.exists() { files(&folder) } else { Vec::new() }
+}
+
+/// What `galen doctor` finds.
+fn found(person: &Person, check: &str) -> String {
+    let report = person.json(&["doctor"]);
+    let found = items(&report, "/findings").iter().find(|it| at(it, "/check") == check);
+    at(found.unwrap(), "/found").to_owned()
+}
+
+/// Nobody is asked, so nothing is done. Gives what was said.
+fn unasked(person: &Person, args: &[&str]) -> String {
+    let command = person.command(args);
+    let args = command.get_args().filter(|arg| *arg != "--yes").map(ToOwned::to_owned);
+    let mut again = Command::new(command.get_program());
+    again.args(args).env("GALEN_TEST_SCRYPT_LOG_N", "4").stdin(Stdio::null());
+    let output = again.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(8), "{said}");
+    said
 }
 
 fn is_content(path: &Path) -> bool {
@@ -163,13 +240,8 @@ fn a_custodian_that_is_cut_off_at_a_write_goes_on() {
 fn a_custodian_runs_as_a_service_and_tells_what_it_did() {
     let pair = Pair::new();
     let patient = &pair.patient;
-    let doctor = |person: &Person| {
-        let report = person.json(&["doctor"]);
-        let found = items(&report, "/findings").iter().find(|it| at(it, "/check") == "custodian");
-        at(found.unwrap(), "/found").to_owned()
-    };
+    let doctor = |person| found(person, "custodian");
     assert!(doctor(patient).contains("never ran"));
-    pair.hospital.fails(2, "this profile is for an organization", &ONCE);
     pair.read();
     let quiet = patient.ok(&ONCE);
     assert_eq!(quiet.stdout, "");
@@ -223,25 +295,15 @@ fn a_record_is_forgotten_and_what_is_left_is_told() {
     };
     let erase = ["record", "erase", record];
 
-    // Nobody is asked, so nothing is done.
-    let unasked = patient.command(&erase);
-    let args: Vec<_> =
-        unasked.get_args().filter(|arg| *arg != "--yes").map(ToOwned::to_owned).collect();
-    let output = Command::new(unasked.get_program())
-        .args(args)
-        .env("GALEN_TEST_SCRYPT_LOG_N", "4")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(8), "{said}");
+    let said = unasked(patient, &erase);
     for part in
         ["read by hospital", "2 sealed contents", "What stays:", "Nothing brings a record back"]
     {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(pair.kept(), before);
-    pair.hospital.fails(2, "this profile is for an organization", &erase);
+    pair.hospital.fails(3, "an author names a --patient", &erase);
+    patient.fails(2, "own chart", &["record", "erase", record, "--patient", "self"]);
     patient.fails(3, "no record", &["record", "erase", "0x1234567890"]);
 
     let erased = patient.json(&erase);
@@ -251,7 +313,7 @@ fn a_record_is_forgotten_and_what_is_left_is_told() {
     let states: Vec<_> = items(line, "/contents").iter().map(|it| at(it, "/state")).collect();
     assert_eq!(states, ["removed", "removed"]);
     assert_eq!(pair.kept().len(), before.len() - 2);
-    let all = [&patient.home, &pair.world.file("patient-store"), &pair.hospital.home];
+    let all = [&patient.home, &pair.store, &pair.hospital.home];
     for path in all.into_iter().flat_map(|it| files(it)) {
         let bytes = fs::read(&path).unwrap();
         let has = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
@@ -267,4 +329,202 @@ fn a_record_is_forgotten_and_what_is_left_is_told() {
     let again = patient.ok(&erase);
     assert!(again.stderr.contains("No store of yours has anything of it"), "{}", again.stderr);
     assert_eq!(patient.json(&["audit"])["complete"], true);
+}
+
+/// Only the author is there: the patient's machine is off, and what is sealed anew opens for the reader all the same.
+#[test]
+fn an_author_seals_anew_while_the_patient_is_away() {
+    let pair = Pair::new();
+    let (hospital, patient) = (&pair.hospital, &pair.patient);
+    let scan: Vec<u8> = (0..300_000_u32).map(|n| ((n * 7) >> 9).to_le_bytes()[0]).collect();
+    let file = pair.world.path("scan.dcm");
+    fs::write(&file, &scan).unwrap();
+    let propose = ["record", "propose", "--to", "anna", "--attach", &file, "--media-type"];
+    let proposed =
+        hospital.json(&[&propose[..], &["application/dicom", "--category", "imaging"]].concat());
+    let attached = at(&proposed, "/proposals/0/records/0").to_owned();
+    patient.ok(&["record", "accept", "--all"]);
+    assert_eq!(copies(hospital).len(), 2, "one for each version");
+    let reader = pair.reader(&["problems", "imaging"]);
+    // What the patient keeps elsewhere by then.
+    let elsewhere = pair.world.path("elsewhere");
+    let copied = Command::new("cp").arg("-r").arg(&pair.store).arg(&elsewhere).status();
+    assert!(copied.unwrap().success());
+
+    let read = String::from_utf8(pair.fetched(&reader, &pair.record)).unwrap();
+    assert!(read.contains(DIAGNOSIS));
+    assert!(pair.fetched(&reader, &attached) == scan);
+    let before = pair.kept();
+    let (home, away) = (patient.home.clone(), pair.world.file("away"));
+    fs::rename(&home, &away).unwrap();
+    pair.later(3_700);
+    assert_eq!(hospital.ok(&ONCE).stdout, "", "the patient goes first");
+    pair.later(3_700);
+    let done = hospital.json(&ONCE);
+    let mut resealed: Vec<&str> =
+        items(&done, "/resealed").iter().map(|it| at(it, "/record")).collect();
+    resealed.sort_unstable();
+    let mut both = [pair.record.as_str(), &attached];
+    both.sort_unstable();
+    assert_eq!(resealed, both, "{done:#}");
+    assert_eq!(at(&done, "/resealed/0/patient/name"), "anna");
+    assert_eq!((items(&done, "/sent").len(), items(&done, "/failed").len()), (1, 0), "{done:#}");
+    assert_eq!((items(&done, "/uncopied").len(), &done["forgotten"]), (0, &0.into()));
+    // Nothing is left of the old content, and nothing is left to do.
+    hospital.ok(&ONCE);
+    let quiet = hospital.json(&ONCE);
+    assert_eq!(quiet["waiting"], 0, "{quiet:#}");
+    for part in ["resealed", "released", "left", "dropped", "failed", "sent"] {
+        assert!(items(&quiet, &format!("/{part}")).is_empty(), "{quiet:#}");
+    }
+    let after = pair.kept();
+    assert_eq!(after.len(), before.len());
+    let gone = before.iter().filter(|path| !after.contains(*path) && path.starts_with(&pair.store));
+    assert_eq!(gone.count(), 2);
+    let read = String::from_utf8(pair.fetched(&reader, &pair.record)).unwrap();
+    assert!(read.contains(DIAGNOSIS));
+    assert!(pair.fetched(&reader, &attached) == scan);
+    fs::rename(&away, &home).unwrap();
+    pair.is_readable("the patient reads what the author sealed anew");
+    // The reads from just now are answered by the patient's custodian, and the author finds nothing to do.
+    pair.later(3_700);
+    assert_eq!(items(&patient.json(&ONCE), "/resealed").len(), 2);
+    pair.later(3_700);
+    hospital.ok(&ONCE);
+    assert!(items(&hospital.json(&ONCE), "/resealed").is_empty());
+
+    an_author_forgets(&pair, &attached, &elsewhere);
+}
+
+/// The author's copy and the content at its stores go; what the patient keeps elsewhere opens as before.
+fn an_author_forgets(pair: &Pair, other: &str, elsewhere: &str) {
+    let (hospital, record) = (&pair.hospital, pair.record.as_str());
+    let erase = ["record", "erase", record, "--patient", "anna"];
+    let said = unasked(hospital, &erase);
+    for part in ["of anna", "your own sealed copies", "read by", "What stays:", "A duty to keep"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(copies(hospital).len(), 2);
+    hospital.fails(3, "no record", &["record", "erase", "0x1234567890", "--patient", "anna"]);
+    let rows = hospital.ok(&erase).cells();
+    assert!(rows.iter().any(|row| row[..] == ["copies", record, "1"]), "{rows:?}");
+    assert_eq!(copies(hospital).len(), 1);
+    let again = hospital.json(&erase);
+    assert_eq!(
+        (&again["records"][0]["gone"], &again["records"][0]["copies"]),
+        (&true.into(), &0.into())
+    );
+    let mut patient = pair.patient.clone();
+    patient.fails(3, "", &["record", "show", record, "--fhir"]);
+    patient.ok(&["record", "get", other, "--out", &pair.world.path("scan.copy")]);
+    patient.store = format!("local:{elsewhere}");
+    assert!(patient.ok(&["record", "show", record, "--fhir"]).stdout.contains(DIAGNOSIS));
+    let done = hospital.json(&ONCE);
+    assert!(items(&done, "/failed").is_empty() && items(&done, "/uncopied").is_empty(), "{done:#}");
+}
+
+/// The author's pass is killed, or its disk is full, at its writes.
+#[test]
+fn an_authors_custodian_that_is_cut_off_at_a_write_goes_on() {
+    if !has_strace() {
+        return;
+    }
+    let pair = Pair::with_store("hospital-store");
+    let files = pair.kept().len();
+    let contents = std::cell::Cell::new(0);
+    let prepare = || {
+        pair.hospital.ok(&ONCE);
+        contents.set(pair.contents());
+        pair.read();
+        pair.later(8_000);
+    };
+    let cuts = cut_everywhere(&pair.hospital, &ONCE, prepare, |cut| {
+        pair.is_readable(&cut.what);
+        let now = pair.contents() - contents.get();
+        assert!(now == 1 || (now == 0 && !cut.acknowledged), "{now}: {}", cut.what);
+        let done = cut.person.json(&ONCE);
+        assert!(items(&done, "/failed").is_empty(), "{} {done:#}", cut.what);
+        let done = cut.person.json(&ONCE);
+        assert_eq!(done["waiting"], 0, "{} {done:#}", cut.what);
+        assert_eq!(pair.contents(), contents.get() + 1, "sealed anew once: {}", cut.what);
+        assert_eq!(pair.kept().len(), files, "one for one: {}", cut.what);
+        assert_eq!(copies(cut.person).len(), 1);
+        pair.is_readable(&cut.what);
+    });
+    assert!(cuts >= 4, "only {cuts} cuts");
+}
+
+/// Another patient's chart cannot be seen to; one record was sealed without a copy.
+#[test]
+fn an_author_sees_to_each_chart_and_tells_what_it_has_no_copy_of() {
+    let pair = Pair::new();
+    let hospital = &pair.hospital;
+    let card = pair.world.path("hospital.card");
+    let mut ben = pair.world.person("ben", "patient", Some(&card));
+    ben.store.clone_from(&hospital.store);
+    ben.ok(&["init", "--from", &card, "--as", "hospital"]);
+    let (introduction, own) = (pair.world.path("ben.introduction"), pair.world.path("ben.card"));
+    ben.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
+    ben.ok(&["contact", "card", "--out", &own]);
+    hospital.ok(&["contact", "add", &own, "--as", "ben"]);
+    hospital.ok(&["contact", "add", &introduction]);
+    assert!(found(hospital, "custodian").contains("never ran"));
+    assert!(
+        found(hospital, "own_copies").starts_with("1 kept"),
+        "{}",
+        found(hospital, "own_copies")
+    );
+    let settings = hospital.home.join("profiles/default/profile.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("copies = false\n{text}")).unwrap();
+    let shown = hospital.json(&["config", "show"]);
+    assert_eq!(at(&shown, "/settings/copies/value"), "false");
+    assert!(at(&shown, "/settings/copies/origin").ends_with("profile.toml"));
+    let uncopied = pair.more("second.json", "Nothing else");
+    assert_eq!(copies(hospital).len(), 1);
+    assert!(found(hospital, "own_copies").starts_with("off"));
+
+    hospital.ok(&ONCE);
+    assert!(found(hospital, "custodian").contains("2 charts"), "{}", found(hospital, "custodian"));
+    let journals = fs::read_dir(hospital.home.join("profiles/default/custody")).unwrap();
+    let journals = journals.map(|entry| entry.unwrap().path());
+    let of_ben = format!("{:#x}.jsonl", ben.id);
+    let journal = journals.into_iter().find(|path| path.to_str().unwrap().ends_with(&of_ben));
+    fs::write(journal.unwrap(), "{}\n{}\n").unwrap();
+    for record in [&pair.record, &uncopied] {
+        let out = pair.world.path("out");
+        hospital.ok(&["access", "anna", record, "--purpose", "TREAT", "--out", &out]);
+        fs::remove_dir_all(out).unwrap();
+    }
+    pair.later(8_000);
+    let said = hospital.run(&[&ONCE[..], &["--json"]].concat());
+    assert_eq!(said.code, 5, "{}", said.stderr);
+    let done: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(at(&done, "/resealed/0/record"), pair.record);
+    assert_eq!(at(&done, "/uncopied/0/record"), uncopied);
+    assert_eq!(at(&done, "/uncopied/0/patient/name"), "anna");
+    assert_eq!((at(&done, "/failed/0/patient/name"), items(&done, "/failed").len()), ("ben", 1));
+    assert!(said.stderr.contains("stay sealed as they are"), "{}", said.stderr);
+    let only = hospital.ok(&[&ONCE[..], &["--patient", "anna"]].concat());
+    let row = ["uncopied", &uncopied, "anna"].map(str::to_owned);
+    assert!(only.cells().contains(&row.to_vec()), "{}", only.stdout);
+
+    // All the time: what cannot be done is told once, and the chart that fails waits longer.
+    let args = ["custodian", "--window", "1h", "--every", "1s", "--patient", "anna", "--json"];
+    let mut service =
+        hospital.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(service.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(at(&first, "/uncopied/0/record"), uncopied);
+    std::thread::sleep(Duration::from_secs(4));
+    Command::new("kill").args(["-TERM", &service.id().to_string()]).status().unwrap();
+    assert!(service.wait().unwrap().success());
+    assert!(lines.next().is_none());
+    // The patient has no need of copies.
+    pair.patient.ok(&ONCE);
+    assert!(
+        items(&hospital.json(&[&ONCE[..], &["--patient", "anna"]].concat()), "/uncopied")
+            .is_empty()
+    );
+    pair.patient.fails(2, "own chart", &["custodian", "--once", "--patient", "hospital"]);
 }

@@ -34,7 +34,7 @@ use crate::when::Lifetime;
     JSON: one object on one line for each round that did something, with --once for the round: time, resealed (record, \
     before, after), released (record, content), left (record, content, places), dropped, waiting (old contents whose \
     time has not come), uncopied (record), forgotten (copies of versions that never will count, removed), failed \
-    (record, error, kind), sent; for an organization each row has its patient (id, name).\n\n\
+    (record, error, kind, and for a whole chart help), sent; for an organization each row has its patient (id, name).\n\n\
     What fails in one chart does not keep the custodian from the others. With --once it exits with the code of the \
     gravest failure. Ctrl-C ends it.")]
 pub(crate) struct CustodianArgs {

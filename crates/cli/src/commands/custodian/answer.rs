@@ -71,6 +71,9 @@ struct Failed {
     record: Option<RecordId>,
     error: String,
     kind: &'static str,
+    /// What to do, where it is the whole chart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
     #[serde(skip)]
     of: ErrorKind,
 }
@@ -107,14 +110,16 @@ impl Answer {
             record: Some(*record),
             error: causes(error),
             kind: error.kind().as_str(),
+            help: None,
             of: error.kind(),
         }));
     }
 
     /// A chart that could not be seen to.
     pub(super) fn fail(&mut self, patient: Option<Party>, error: &CliError) {
-        let (of, error) = (error.kind(), causes(error));
-        self.failed.push(Failed { patient, record: None, error, kind: of.as_str(), of });
+        let (of, help) = (error.kind(), Some(error.help().to_owned()));
+        let error = causes(error);
+        self.failed.push(Failed { patient, record: None, error, kind: of.as_str(), help, of });
     }
 
     /// Records that were read and that cannot be sealed anew here.
@@ -160,6 +165,11 @@ impl Answer {
 
     /// What the rows mean where they do not say it.
     pub(super) fn explain(&self, ui: &Ui, uncopied: usize) {
+        for Failed { patient, error, help, .. } in &self.failed {
+            if let (Some(patient), Some(help)) = (patient, help) {
+                ui.warn(&format!("{}: {error}\n  help: {help}", table::cell(&patient.to_string())));
+            }
+        }
         if uncopied > 0 {
             ui.status(&format!(
                 "{uncopied} records that were read stay sealed as they are: this profile has no copy of them. They \

@@ -92,10 +92,10 @@ fn tell(seen: &Seen, role: Role, report: &mut Report) {
 fn copies(session: &Session, report: &mut Report) {
     let kept = match Copies::in_directory(session.place().copies()).count() {
         Ok((count, len)) => format!("{count} kept, {}", bytes(len)),
-        Err(error) => return report.error("copies", &cannot("count the own copies")(error)),
+        Err(error) => return report.error("own_copies", &cannot("count the own copies")(error)),
     };
     report.ok(
-        "copies",
+        "own_copies",
         match session.settings().copies.value {
             true => kept,
             false => format!("off: what is sealed now this custodian cannot seal anew; {kept}"),
