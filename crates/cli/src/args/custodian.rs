@@ -19,10 +19,10 @@ use crate::when::Lifetime;
 /// Each step is written down first. Whatever ends the program, the next run goes on; the last good copy is never
 /// given up. Run one for each profile, all the time: in a terminal, or as a service.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples, as a patient:\n  \
+#[command(after_help = "Examples:\n  \
     galen custodian\n  \
     galen custodian --once --json\n\n\
-    Examples, as an organization:\n  \
+    Examples of an organization:\n  \
     galen custodian --yes --password-file ./password --window 2h --every 5m\n  \
     galen custodian --once --patient anna --patient mrn:12345\n\n\
     The window must not be shorter than that of the proxies. A record that is read again and again is sealed anew \
