@@ -34,8 +34,8 @@ pub(crate) enum GuardianCommand {
     galen guardian set mother brother friend --threshold 2 --delay 10d --out pieces/\n\n\
     Hand each guardian their line: it is sealed to them, so any channel will do. They take it with \
     `galen guardian accept`. A guardian needs published keys: a contact made by `galen contact add`.\n\n\
-    Text output: guardian, line of the piece; separated by tabs. JSON: see docs/protocol.md, \"Answers of the \
-    program\".")]
+    Text output: guardian, line of the piece; separated by tabs. JSON: see docs/protocol.md, section \
+    \"JSON output\".")]
 pub(crate) struct GuardianSetArgs {
     /// Contacts or ids, 1 to 32.
     #[arg(value_name = "GUARDIAN", required = true)]
