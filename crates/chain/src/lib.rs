@@ -1,8 +1,9 @@
 //! The contracts of Galen as typed Rust.
 //!
 //! [`Ledger`] sends calls and reads slots, [`Account`] signs, [`typed`] holds what is signed,
-//! [`clear`] says what a signature means before it is given, [`BlockReader`] gives the ledger's events
-//! block by block, checked against the receipts root; [`Finality`] says which blocks stay.
+//! [`clear`] says what a signature means before it is given, [`Payer`] lands each transaction once,
+//! [`BlockReader`] gives the ledger's events block by block, checked against the receipts root;
+//! [`Finality`] says which blocks stay, [`rpc`] speaks to nodes, of which several may have to agree.
 //! Nothing else in Galen speaks to a chain.
 
 mod account;

@@ -1,5 +1,9 @@
 //! The clinical side of Galen: strict, byte-faithful reading of FHIR R4 (4.0.1) JSON, and the split of a
-//! document into records by encounter and segment.
+//! document into records by encounter and category.
+//!
+//! On what was read work [`parts`] (proofs of single elements), [`chart`] (one chart of many documents),
+//! [`consent`] (what FHIR Consents decide), [`Compliance`] (a site's rules), [`words`] (for people) and
+//! [`out`] (FHIR that is written).
 //!
 //! A document is judged as a whole and never rewritten: what is accepted is kept as the bytes that came,
 //! since a signature covers bytes and `1.0100` is another measurement than `1.01`.

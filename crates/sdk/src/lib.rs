@@ -5,8 +5,11 @@
 //! | role | what it does |
 //! |---|---|
 //! | [`Organization`] | learns a patient's segments, proposes, imports, amends and retracts records, cosigns, asks for consent |
-//! | [`Patient`] | examines and answers proposals and requests, grants, revokes, reseals, audits |
-//! | [`Grantee`] | takes a grant, logs each read on chain, and only then opens |
+//! | [`Patient`] | examines and answers proposals and requests, grants, revokes, reseals, takes new keys, audits |
+//! | [`Grantee`] | takes a grant, logs each read on chain, and only then opens: by itself or with answers of proxies |
+//!
+//! [`proxies`] let grantees read while the patient is away. [`Guarded`], [`Guardian`] and [`Claimant`] bring lost
+//! keys back.
 //!
 //! Everything is signed by its author and sent by whoever pays, so that a patient needs no gas.
 //!
