@@ -103,7 +103,7 @@ pub(super) enum Kind {
     Piece = 2,
     /// What one request was answered with; the key is time and a number.
     Served = 3,
-    /// What was refused for one patient on one day; the key is patient and day.
+    /// What was refused for one patient within one hour; the key is patient and hour.
     Refused = 4,
 }
 
