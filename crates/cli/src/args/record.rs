@@ -446,11 +446,13 @@ pub(crate) struct ExtractArgs {
     pub(crate) force: bool,
 }
 
-/// Seal records anew, under new keys and at a new address, as the patient.
+/// Seal records anew, under new keys and at a new address: a patient's own, or what an organization wrote.
 ///
-/// What was read keeps its text; only who kept a copy still has it.
+/// At once, whoever may still come for the old content: `galen custodian` waits for them. What was read keeps its text;
+/// only who kept a copy still has it. An organization seals from its own sealed copies, also what every store has lost.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  galen record reseal\n  galen record reseal 0x91b03c7e\n\n\
+#[command(after_help = "Examples:\n  galen record reseal\n  galen record reseal 0x91b03c7e\n  \
+    galen record reseal 0x91b03c7e --patient anna\n\n\
     Text output, separated by tabs: record id, old address, new address.")]
 pub(crate) struct ResealArgs {
     /// Records. Without any: those that were read since they were last sealed.
@@ -459,6 +461,9 @@ pub(crate) struct ResealArgs {
     /// Those that were read since they were last sealed; the default.
     #[arg(long)]
     pub(crate) accessed: bool,
+    /// Whose records, for an organization.
+    #[arg(long, value_name = "PATIENT")]
+    pub(crate) patient: Option<String>,
 }
 
 /// Forget records for good: remove every copy that can be reached, and with it keys and salts.

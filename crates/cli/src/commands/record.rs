@@ -10,6 +10,7 @@ mod get;
 mod inbox;
 mod journal;
 mod list;
+mod own;
 mod propose;
 mod replies;
 mod reseal;

@@ -5,19 +5,19 @@ mod explain;
 use std::process::ExitCode;
 
 use alloy_primitives::Address;
-use galen_sdk::{Contact, Custody, Erased, ErasedState, Erasure, Organization, Patient, Role};
+use galen_sdk::{Erased, ErasedState, Role};
 use galen_services::share::ShareStore;
-use galen_types::{ContentRef, ErrorKind, RecordId, RecordKey};
+use galen_types::{ContentRef, ErrorKind, RecordId};
 use serde::Serialize;
 
 use self::explain::{count, explain};
-use super::contact;
+use super::own::Own;
 use crate::{
     args::EraseArgs,
-    asked::{AskError, pick},
+    asked::pick,
     commands::{
         content,
-        shown::{self, Party, causes, waiting},
+        shown::{Party, causes, waiting},
     },
     contacts::unix_now,
     custody,
@@ -71,79 +71,15 @@ struct Reader {
     last_read: u64,
 }
 
-/// Who forgets: a patient records of their own chart, an author records that it wrote.
-enum Eraser {
-    Patient(Box<Patient>),
-    Author(Box<Organization>, Box<Contact>),
-}
-
-impl Eraser {
-    async fn of(args: &EraseArgs, session: &Session) -> Result<Self, CliError> {
-        match (session.role(), &args.patient) {
-            (Role::Organization, None) => {
-                Err(AskError::Nothing("an author names a --patient").into())
-            }
-            (Role::Organization, Some(text)) => {
-                let organization = session.organization_with_copies();
-                let patient = session.resolve(text)?;
-                let contact = contact(session, &organization, patient).await?;
-                Ok(Self::Author(Box::new(organization), Box::new(contact)))
-            }
-            (Role::Patient, Some(_)) => Err(CliError::invalid(
-                "a patient forgets records of the patient's own chart",
-                "leave --patient out; it is for organizations",
-            )),
-            _ => Ok(Self::Patient(Box::new(shown::patient(session)?))),
-        }
-    }
-
-    fn patient(&self) -> Address {
-        match self {
-            Self::Patient(patient) => patient.id(),
-            Self::Author(_, contact) => contact.patient(),
-        }
-    }
-
-    /// Whether a record is theirs to forget.
-    fn may_erase(&self, record: &RecordKey) -> bool {
-        match self {
-            Self::Patient(_) => true,
-            Self::Author(organization, _) => record.author == organization.id(),
-        }
-    }
-
-    async fn erasure(
-        &self,
-        record: RecordId,
-        custody: &Custody,
-    ) -> Result<Erasure, galen_sdk::Error> {
-        match self {
-            Self::Patient(patient) => patient.erasure(record, custody).await,
-            Self::Author(organization, contact) => {
-                organization.erasure(contact, record, custody).await
-            }
-        }
-    }
-
-    async fn erase(&self, record: RecordId, custody: &Custody) -> Result<Erased, galen_sdk::Error> {
-        match self {
-            Self::Patient(patient) => patient.erase(record, custody).await,
-            Self::Author(organization, contact) => {
-                organization.erase(contact, record, custody).await
-            }
-        }
-    }
-}
-
 pub(super) async fn run(
     args: &EraseArgs,
     session: &Session,
     ui: &Ui,
 ) -> Result<ExitCode, CliError> {
-    let eraser = Eraser::of(args, session).await?;
-    let contents = session.galen().contents(eraser.patient());
+    let own = Own::of(session, args.patient.as_deref()).await?;
+    let contents = session.galen().contents(own.patient());
     let contents = waiting(ui, "find the records", contents).await?;
-    let keys = contents.iter().map(|it| it.record).filter(|it| eraser.may_erase(it));
+    let keys = contents.iter().map(|it| it.record).filter(|it| own.keeps(it));
     let ids: Vec<RecordId> = keys.map(|key| key.id()).collect();
     let pick = |text: &String| pick("record", text, ids.iter().copied());
     let mut records: Vec<RecordId> = args.records.iter().map(pick).collect::<Result<_, _>>()?;
@@ -151,20 +87,20 @@ pub(super) async fn run(
     records.dedup();
 
     let ledger = session.galen().ledger().id();
-    let opened = custody::open(&session.place(), ledger, eraser.patient())?;
+    let opened = custody::open(&session.place(), ledger, own.patient())?;
     let mut erasures = Vec::new();
     for id in &records {
-        let found = eraser.erasure(*id, &opened.custody);
+        let found = own.erasure(*id, &opened.custody);
         erasures.push(waiting(ui, "find out where the record lies", found).await?);
     }
     let links = ShareStore::new(session.place().shares()).list(unix_now());
     let links = links.map_or(0, |links| links.len());
-    explain(&eraser, &erasures, links, session, ui);
+    explain(&own, &erasures, links, session, ui);
     ui.require_yes(&format!("Forget {} for good?", count(records.len(), "record")))?;
 
     let mut answer = Answer { records: Vec::new(), links };
     for id in records {
-        let erased = eraser.erase(id, &opened.custody);
+        let erased = own.erase(id, &opened.custody);
         let erased = waiting(ui, "forget the record", erased).await?;
         answer.records.push(Line::new(&erased, session));
     }

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use galen_types::{ContentRef, RecordId};
 use serde::Serialize;
 
+use super::own::Own;
 use crate::{
     args::ResealArgs,
     asked::pick,
-    commands::shown::{Horizon, Landed, cannot, patient, sending, waiting},
+    commands::shown::{Horizon, Landed, cannot, sending, waiting},
     error::CliError,
     session::Session,
     table::{self, row},
@@ -33,14 +34,15 @@ struct Line {
 }
 
 pub(super) async fn run(args: &ResealArgs, session: &Session, ui: &Ui) -> Result<(), CliError> {
-    let patient = patient(session)?;
+    let own = Own::of(session, args.patient.as_deref()).await?;
     let records = if args.records.is_empty() {
-        waiting(ui, "find the records that were read", patient.accessed()).await?
+        waiting(ui, "find the records that were read", own.accessed()).await?
     } else {
         let ids = |chart: &galen_index::Chart| {
-            chart.records().map(|record| record.key.id()).collect::<Vec<RecordId>>()
+            let keys = chart.records().map(|record| record.key).filter(|key| own.keeps(key));
+            keys.map(|key| key.id()).collect::<Vec<RecordId>>()
         };
-        let ids = session.galen().with_chart(patient.id(), ids).await;
+        let ids = session.galen().with_chart(own.patient(), ids).await;
         let ids = ids.map_err(cannot("list the records"))?;
         let pick = |text: &String| pick("record", text, ids.iter().copied());
         args.records.iter().map(pick).collect::<Result<_, _>>()?
@@ -49,7 +51,7 @@ pub(super) async fn run(args: &ResealArgs, session: &Session, ui: &Ui) -> Result
         ui.status("no record was read since it was last sealed");
         (Vec::new(), Vec::new())
     } else {
-        sending(ui, "seal the records anew", patient.reseal(&records)).await?
+        sending(ui, "seal the records anew", own.reseal(&records)).await?
     };
     let horizon = Horizon::now(session).await?;
     let landed = sent.iter().map(|sent| horizon.landed(sent)).collect();

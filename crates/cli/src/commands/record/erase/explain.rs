@@ -3,19 +3,13 @@
 use galen_sdk::Erasure;
 use galen_storage::PlaceInfo;
 
-use super::Eraser;
+use super::super::own::Own;
 use crate::{session::Session, table::list, ui::Ui, when::Instant};
 
-pub(super) fn explain(
-    eraser: &Eraser,
-    erasures: &[Erasure],
-    links: usize,
-    session: &Session,
-    ui: &Ui,
-) {
-    match eraser {
-        Eraser::Patient(_) => ui.show("This forgets records of yours for good:"),
-        Eraser::Author(_, contact) => {
+pub(super) fn explain(own: &Own, erasures: &[Erasure], links: usize, session: &Session, ui: &Ui) {
+    match own {
+        Own::Patient(_) => ui.show("This forgets records of yours for good:"),
+        Own::Author(_, contact) => {
             let patient = session.display(contact.patient());
             ui.show(&format!(
                 "This forgets records of {patient} for good, as far as you have them:"
@@ -25,26 +19,26 @@ pub(super) fn explain(
     for erasure in erasures {
         record(erasure, session, ui);
     }
-    let goes = match eraser {
-        Eraser::Patient(_) => {
+    let goes = match own {
+        Own::Patient(_) => {
             "What goes: every sealed copy that your stores let go of, with the keys and salts in it, and what waits on \
              this machine. What is left on the chain then opens nothing and tells nothing of the text."
         }
-        Eraser::Author(..) => {
+        Own::Author(..) => {
             "What goes: every sealed content of them that your stores let go of, your own sealed copies of them, and \
              what waits on this machine. The custodian does not seal them anew any more."
         }
     };
     ui.show(goes);
     stores(session, ui);
-    let stays = match eraser {
-        Eraser::Patient(_) => {
+    let stays = match own {
+        Own::Patient(_) => {
             "What stays: that there was a record, its author, its times and its reads, on the chain; what its author \
              keeps, a sealed copy of its own among it until the author erases it, too; what readers kept; sealed \
              copies that others made, which open for whoever holds the keys of its segment and epoch; backups of \
              disks; files that you saved."
         }
-        Eraser::Author(..) => {
+        Own::Author(..) => {
             "What stays: the record on the chain, with your name and what the patient answered; what the patient and \
              others keep in stores of their own, from where it still opens for whom the patient lets read; what \
              readers kept; what your other systems hold; backups of disks and of this profile's folder; files that you \
@@ -58,9 +52,9 @@ pub(super) fn explain(
             "  {given} that you gave out may hold it: `galen share list`, `galen share stop`."
         ));
     }
-    match eraser {
-        Eraser::Patient(_) => ui.show("Nothing brings a record back, not your seed either."),
-        Eraser::Author(..) => ui.show(
+    match own {
+        Own::Patient(_) => ui.show("Nothing brings a record back, not your seed either."),
+        Own::Author(..) => ui.show(
             "A duty to keep health records may forbid it: nothing here knows that. Nothing brings it back from here.",
         ),
     }
