@@ -148,7 +148,8 @@ fn help_for_cause(cause: &str) -> &'static str {
 pub(super) fn help_for_store(error: &StorageError) -> &'static str {
     match error {
         StorageError::NotFound(_) => {
-            "name a store that has it with --store, or copy it to one: `galen content check` says where it lies"
+            "name a store that has it with --store, or copy it to one: `galen content check` says where it lies; \
+             if it is nowhere, its author may have a copy: `galen record reseal`"
         }
         StorageError::Integrity(_) => {
             "nothing of it was used; `galen content check --repair` mends the copy from one that is right"
@@ -203,7 +204,8 @@ fn help_for_all(failures: &[(String, StorageError)]) -> &'static str {
             "start or reach one of the stores and try again; `galen doctor` looks at each"
         }
         None => {
-            "name a store that has it with --store, or copy it to one: `galen content check` says where it lies"
+            "name a store that has it with --store, or copy it to one: `galen content check` says where it lies; \
+             if it is nowhere, its author may have a copy: `galen record reseal`"
         }
     }
 }
