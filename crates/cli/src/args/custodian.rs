@@ -31,7 +31,7 @@ use crate::when::Lifetime;
     old address, and for the second the stores that did not let go, which are asked again; `dropped`, address: new \
     content that was not needed any more; `uncopied`, record id: it was read, and this organization has no copy of it; \
     `failed`, record id or - for a whole chart, cause. For an organization the patient is last, but for `dropped`. \
-    JSON: one object on one line for each round that did something, with --once for the round: time, resealed (record, \
+    JSON: one object on one line for each pass that did something, with --once one for all passes: time, resealed (record, \
     before, after), released (record, content), left (record, content, places), dropped, waiting (old contents whose \
     time has not come), uncopied (record), forgotten (copies of versions that never will count, removed), failed \
     (record, error, kind, and for a whole chart help), sent; for an organization each row has its patient (id, name).\n\n\

@@ -63,12 +63,17 @@ struct Custodian<'a> {
     ui: &'a Ui,
 }
 
-/// What came of seeing to some charts, one after the other.
-#[derive(Default)]
-struct Round {
-    passes: Vec<(Address, Result<CustodyReport, CliError>)>,
-    /// What ended it before every chart was seen to.
-    ended: Option<CliError>,
+/// What came of a pass over a chart.
+struct Pass {
+    patient: Address,
+    done: Result<CustodyReport, CliError>,
+}
+
+impl Pass {
+    /// Whether nothing has to be tried again.
+    fn went_well(&self) -> bool {
+        self.done.as_ref().is_ok_and(|it| it.faults.is_empty() && it.left.is_empty())
+    }
 }
 
 impl Custodian<'_> {
@@ -77,13 +82,18 @@ impl Custodian<'_> {
         if patients.is_empty() {
             self.ui.status("No patient has introduced themselves to this organization.");
         }
-        let round = self.round(&patients).await;
-        if round.passes.is_empty()
-            && let Some(error) = round.ended
-        {
-            return Err(error);
+        let (mut passes, mut ended) = (Vec::new(), None);
+        for patient in patients {
+            match self.pass(patient).await {
+                Ok(pass) => passes.push(pass),
+                Err(error) if passes.is_empty() => return Err(error),
+                Err(error) => {
+                    ended = Some(error);
+                    break;
+                }
+            }
         }
-        let answer = self.answer(&round).await?;
+        let answer = self.answer(&passes).await?;
         if self.ui.json() {
             self.ui.object(&answer)?;
         } else {
@@ -93,71 +103,78 @@ impl Custodian<'_> {
             self.ui.status(&format!("{} old contents wait for their time.", answer.waiting));
         }
         answer.explain(self.ui, answer.uncopied().len());
-        round.ended.map_or_else(|| Ok(answer.exit()), Err)
+        ended.map_or_else(|| Ok(answer.exit()), Err)
     }
 
-    /// Round after round. What fails is told and tried again; only who is asked and says no ends it.
+    /// Round after round. What fails is told and tried again; only who is asked and says no ends it, and who hears
+    /// nothing any more.
     async fn go_on(&self, every: Duration) -> Result<ExitCode, CliError> {
         let mut pace = Pace::new(every);
         let mut told = BTreeSet::new();
         loop {
-            match self.charts.patients(self.session) {
-                Ok(mut patients) => {
-                    patients.retain(|patient| pace.is_due(*patient, Instant::now()));
-                    let round = self.round(&patients).await;
-                    for patient in patients {
-                        pace.note(patient, round.went_well(patient), Instant::now());
-                    }
-                    self.tell(&round, &mut told).await?;
-                    match round.ended {
-                        Some(error) if error.kind() == ErrorKind::Declined => return Err(error),
-                        Some(error) => self.warn(&error),
-                        None => {}
-                    }
-                }
+            match self.round(&mut pace, &mut told).await {
+                Ok(()) => {}
+                Err(error @ CliError::Output(_)) => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Declined => return Err(error),
                 Err(error) => self.warn(&error),
             }
             tokio::time::sleep(every).await;
         }
     }
 
-    /// Sees to each of some charts. What fails in one does not keep it from the others.
-    async fn round(&self, patients: &[Address]) -> Round {
-        let mut round = Round::default();
+    /// Sees to each chart whose time it is. If nobody can be seen to, all of them rest.
+    async fn round(&self, pace: &mut Pace, told: &mut BTreeSet<RecordId>) -> Result<(), CliError> {
+        let mut patients = self.charts.patients(self.session)?;
+        patients.retain(|patient| pace.is_due(*patient, Instant::now()));
         if patients.is_empty() {
-            return round;
+            return Ok(());
         }
-        // What an earlier process signed and sent is on the chain first, so that it is not told twice.
-        if let Err(source) = self.session.payer().resume().await {
-            let doing = "see to earlier transactions";
-            round.ended = Some(CliError::Chain { doing, source });
-            return round;
+        let mut patients = patients.into_iter();
+        let done = self.see_to(&mut patients, pace, told).await;
+        if done.is_err() {
+            patients.for_each(|patient| pace.note(patient, false, Instant::now()));
         }
-        for patient in patients {
-            match self.charts.pass(self.session, *patient, &self.policy).await {
-                Err(error) if self.is_end(&error).await => {
-                    round.ended = Some(error);
-                    break;
-                }
-                done => round.passes.push((*patient, done)),
-            }
-        }
-        round
+        done
     }
 
-    /// Whether what failed in one chart would fail in the others: nobody signs, or the node is away.
+    async fn see_to(
+        &self,
+        patients: &mut impl Iterator<Item = Address>,
+        pace: &mut Pace,
+        told: &mut BTreeSet<RecordId>,
+    ) -> Result<(), CliError> {
+        for patient in patients {
+            let pass = self.pass(patient).await;
+            pace.note(patient, pass.as_ref().is_ok_and(Pass::went_well), Instant::now());
+            self.tell(&pass?, told).await?;
+        }
+        Ok(())
+    }
+
+    /// Sees to a chart. What fails there does not keep the custodian from the others, unless it would fail there, too.
+    async fn pass(&self, patient: Address) -> Result<Pass, CliError> {
+        match self.charts.pass(self.session, patient, &self.policy).await {
+            Err(error) if self.is_end(&error).await => Err(error),
+            done => Ok(Pass { patient, done }),
+        }
+    }
+
+    /// Whether what failed in one chart would fail in the others: nobody signs, the wallet's queue is stuck, or the
+    /// node is away.
     async fn is_end(&self, error: &CliError) -> bool {
+        if !self.charts.are_many() || matches!(error, CliError::Chain { .. }) {
+            return true;
+        }
         match error.kind() {
-            _ if !self.charts.are_many() => true,
             ErrorKind::Declined => true,
             ErrorKind::Unavailable => self.session.galen().ledger().now().await.is_err(),
             _ => false,
         }
     }
 
-    /// Tells of a round that did something. What cannot be sealed anew here is told once.
-    async fn tell(&self, round: &Round, told: &mut BTreeSet<RecordId>) -> Result<(), CliError> {
-        let answer = match self.answer(round).await {
+    /// Tells of a pass that did something. What cannot be sealed anew here is told once.
+    async fn tell(&self, pass: &Pass, told: &mut BTreeSet<RecordId>) -> Result<(), CliError> {
+        let answer = match self.answer(std::slice::from_ref(pass)).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.warn(&error);
@@ -178,10 +195,10 @@ impl Custodian<'_> {
         Ok(())
     }
 
-    async fn answer(&self, round: &Round) -> Result<Answer, CliError> {
+    async fn answer(&self, passes: &[Pass]) -> Result<Answer, CliError> {
         let mut answer = Answer::now();
         let mut sent = Vec::new();
-        for (patient, done) in &round.passes {
+        for Pass { patient, done } in passes {
             let party = self.charts.are_many().then(|| Party::new(self.session, *patient));
             match done {
                 Ok(report) => {
@@ -200,15 +217,5 @@ impl Custodian<'_> {
 
     fn warn(&self, error: &CliError) {
         self.ui.warn(&format!("{} {}", now(), causes(error)));
-    }
-}
-
-impl Round {
-    /// Whether a chart was seen to, and nothing in it has to be tried again.
-    fn went_well(&self, patient: Address) -> bool {
-        let mut passes = self.passes.iter();
-        passes.find(|(of, _)| *of == patient).is_some_and(|(_, done)| {
-            done.as_ref().is_ok_and(|it| it.faults.is_empty() && it.left.is_empty())
-        })
     }
 }

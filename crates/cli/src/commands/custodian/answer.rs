@@ -1,6 +1,6 @@
 //! What a custodian's passes did, as it is told.
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
 use galen_sdk::CustodyReport;
 use galen_types::{ContentRef, ErrorKind, RecordId};
@@ -17,10 +17,10 @@ use crate::{
     ui::Ui,
 };
 
-/// What a round of passes did. Rows name the patient where a custodian sees to several.
+/// What passes did. Rows name the patient where a custodian sees to several.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Answer {
-    /// Unix second at which the round ended.
+    /// Unix second at which they ended.
     time: u64,
     resealed: Vec<Resealed>,
     released: Vec<Old>,
@@ -123,7 +123,7 @@ impl Answer {
     }
 
     /// Records that were read and that cannot be sealed anew here.
-    pub(super) fn uncopied(&self) -> Vec<RecordId> {
+    pub(super) fn uncopied(&self) -> BTreeSet<RecordId> {
         self.uncopied.iter().map(|one| one.record).collect()
     }
 
@@ -138,7 +138,7 @@ impl Answer {
     }
 
     /// The rows; of what cannot be sealed anew here only some.
-    pub(super) fn print(&self, ui: &Ui, uncopied: &[RecordId]) -> Result<(), CliError> {
+    pub(super) fn print(&self, ui: &Ui, uncopied: &BTreeSet<RecordId>) -> Result<(), CliError> {
         for Resealed { patient, record, before, after } in &self.resealed {
             of(ui, patient, &[&"resealed", record, before, after])?;
         }

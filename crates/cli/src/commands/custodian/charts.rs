@@ -82,6 +82,10 @@ impl Charts {
     ) -> Result<CustodyReport, CliError> {
         let (place, ledger) = (session.place(), session.galen().ledger().id());
         let opened = custody::open(&place, ledger, patient)?;
+        // What an earlier process signed and sent is on the chain first, so that it is not told twice.
+        let doing = "see to earlier transactions";
+        let resumed = session.payer().resume().await;
+        resumed.map_err(|source| CliError::Chain { doing, source })?;
         let done = match self {
             Self::Own(own) => own.custody(&opened.custody, policy).await,
             Self::Met { organization, .. } => {

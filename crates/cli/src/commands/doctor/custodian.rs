@@ -74,12 +74,13 @@ fn tell(seen: &Seen, role: Role, report: &mut Report) {
         };
         return report.ok("custodian", found);
     };
-    let mut found = format!("worked {} ago, {unfinished} under way", span(age));
-    if role == Role::Organization {
-        found = format!("{found}; {charts} charts, the longest ago is said");
-    }
+    let mut found = match role {
+        Role::Organization => format!("saw to {charts} charts, to each within {}", span(age)),
+        _ => format!("worked {} ago", span(age)),
+    };
+    found = format!("{found}, {unfinished} under way");
     if never > 0 {
-        found = format!("{found}; never in {never} more");
+        found = format!("{found}; never to {never} more");
     }
     if age > MAX_AGE || never > 0 {
         report.warn("custodian", found, HELP);
