@@ -38,7 +38,7 @@ use crate::{
     Presentation, SignedDocument,
     attest::{Attested, Unsigned},
     batch::Batch,
-    organization::MAX_WAITING_LEN,
+    propose::MAX_WAITING_LEN,
     signed::starts_signed,
 };
 

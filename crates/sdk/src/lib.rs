@@ -125,6 +125,7 @@ mod outbox;
 mod patient;
 mod pipe;
 mod presentation;
+mod propose;
 pub mod proxies;
 mod recovery;
 mod replies;
@@ -154,10 +155,11 @@ pub use import::{
     Reject,
 };
 pub use journal::{Journal, JournalEntry};
-pub use organization::{Announced, Contact, MAX_LEAVES, NewRecord, Organization, Prepared};
+pub use organization::{Contact, Organization};
 pub use outbox::{MAX_REASON_LEN, OutboxEntry, ProposalState};
 pub use patient::{Patient, ProposedRecord};
 pub use presentation::{MAX_PRESENTATION_LEN, PRESENTATION, Presentation};
+pub use propose::{Announced, MAX_LEAVES, NewRecord, Prepared};
 pub use recovery::{
     Claimant, GUARDIAN_DELAYS, GivenPiece, GuardState, Guarded, Guardian, GuardianPlan, HandedOut,
     MAX_GIVEN_LEN, MAX_GUARDIANS, MAX_RECOVERY_SHEET_LEN, PieceStanding, PieceTally, RecoverySheet,

@@ -1,9 +1,9 @@
 //! The proxy: holds shares of segment keys and answers only for reads that are logged.
 //!
-//! A proxy never holds what opens a record: with a named grantee it lacks the grantee's half, and there are
-//! always as many proxies needed as the patient said. What it may answer is decided in [`rules`], a pure
-//! function of the history that it verifies itself, and written down before the answer leaves. It fails
-//! closed: what is not clear is refused.
+//! Under a consent to a named grantee a proxy never holds what opens a record: it lacks the grantee's half. Under
+//! one to every organization as many proxies do, together, as the patient said are needed. What a proxy may answer
+//! is decided in [`rules`], a pure function of the history that it verifies itself, and written down before the
+//! answer leaves. It fails closed: what is not clear is refused.
 //!
 //! | request | see |
 //! |---|---|
