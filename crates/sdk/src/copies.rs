@@ -21,7 +21,7 @@ use galen_crypto::{
 use galen_index::{Version, View};
 use galen_types::{Commitment, LedgerId, RecordId, RecordKey, Salt, VersionId};
 
-use crate::{Contact, Error, Organization, contents::named, galen::joined};
+use crate::{Error, Organization, contents::named, galen::joined};
 
 /// A copy that no proposal names goes after this time: until then an import that was interrupted may be taken up.
 const MAX_UNPROPOSED: Duration = Duration::from_secs(180 * 24 * 3_600);
@@ -226,15 +226,14 @@ impl Organization {
         remove_all(&copies.of_chart(ledger, patient), paths).map_err(Error::Copy)
     }
 
-    /// Removes copies that nobody will need: of versions that will never count, of `erased` records, of what was never
-    /// proposed; says how many.
-    pub(crate) async fn forget_copies(
+    /// Copies that nobody will need: of versions that will never count, of `erased` records, of what was never proposed.
+    pub(crate) async fn needless_copies(
         &self,
-        contact: &Contact,
+        patient: Address,
         erased: impl Fn(RecordId) -> bool + Send,
-    ) -> Result<usize, Error> {
-        let Some(copies) = self.copies() else { return Ok(0) };
-        let (id, patient) = (self.id(), contact.patient());
+    ) -> Result<Vec<PathBuf>, Error> {
+        let Some(copies) = self.copies() else { return Ok(Vec::new()) };
+        let id = self.id();
         let folder = copies.of_chart(self.galen().id(), patient);
         // First what is there, then what is needed: not the other way round, with an import beside.
         let there = entries(&folder).map_err(Error::Copy)?;
@@ -247,7 +246,18 @@ impl Organization {
             Some(_) => age(path) > MAX_UNPROPOSED,
             None => is_left_over(path),
         };
-        remove_all(&folder, there.into_iter().filter(goes)).map_err(Error::Copy)
+        Ok(there.into_iter().filter(goes).collect())
+    }
+
+    /// Removes these copies; says how many there were.
+    pub(crate) fn forget_copies(
+        &self,
+        patient: Address,
+        needless: Vec<PathBuf>,
+    ) -> Result<usize, Error> {
+        let Some(copies) = self.copies() else { return Ok(0) };
+        let folder = copies.of_chart(self.galen().id(), patient);
+        remove_all(&folder, needless.into_iter()).map_err(Error::Copy)
     }
 }
 

@@ -23,9 +23,9 @@ use galen_types::{ContentRef, ErrorKind, RecordId, RecordKey, VersionId};
 
 use self::journal::Underway;
 pub use self::journal::{Custody, CustodyEntry};
-pub(crate) use self::keeper::{Author, Keeper, unsealed_reads};
+pub(crate) use self::keeper::{Author, Keeper, Whose, unsealed_reads};
 use crate::{
-    Contact, ContentStanding, Error, NamedContent, Organization, Patient, RecordContent,
+    Contact, ContentStanding, Error, Galen, NamedContent, Organization, Patient, RecordContent,
     ResealedRecord,
     attachment::ReaderKey,
     batch::publish_all,
@@ -104,7 +104,7 @@ impl Patient {
     ///
     /// [`Error::Chain`].
     pub async fn due(&self, window: u64) -> Result<Vec<RecordId>, Error> {
-        keeper::due(self, window).await
+        keeper::due(self.galen(), self.id(), Whose::Patient, window).await
     }
 
     /// One pass of the custodian of this patient's chart. It may be dropped at any moment, and the next one goes on.
@@ -129,8 +129,27 @@ impl Organization {
     /// # Errors
     ///
     /// [`Error::Chain`].
-    pub async fn due(&self, contact: &Contact, window: u64) -> Result<Vec<RecordId>, Error> {
-        keeper::due(&self.author(contact).await?, window).await
+    pub async fn due(&self, patient: Address, window: u64) -> Result<Vec<RecordId>, Error> {
+        keeper::due(self.galen(), patient, Whose::Author(self.id()), window).await
+    }
+
+    /// Whether [`Organization::custody`] would find nothing to do in a patient's chart. Asks neither stores nor for the
+    /// patient's keys, for who sees to many charts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chain`], [`Error::Copy`].
+    pub async fn is_idle(
+        &self,
+        patient: Address,
+        custody: &Custody,
+        policy: &CustodyPolicy,
+    ) -> Result<bool, Error> {
+        let (galen, whose) = (self.galen(), Whose::Author(self.id()));
+        Ok(custody.underway().is_empty()
+            && keeper::due(galen, patient, whose, policy.window).await?.is_empty()
+            && !keeper::has_old(galen, patient, whose, custody).await?
+            && self.needless_copies(patient, |id| custody.is_erased(id)).await?.is_empty())
     }
 
     /// As [`Patient::custody`], for the organization's own records in a patient's chart: sealed from its own copies
@@ -148,7 +167,9 @@ impl Organization {
     ) -> Result<CustodyReport, Error> {
         let author = self.author(contact).await?;
         let mut report = Pass::run(&author, custody, policy).await?;
-        report.forgotten = self.forget_copies(contact, |id| custody.is_erased(id)).await?;
+        let patient = contact.patient();
+        let needless = self.needless_copies(patient, |id| custody.is_erased(id)).await?;
+        report.forgotten = self.forget_copies(patient, needless)?;
         Ok(report)
     }
 
@@ -199,6 +220,10 @@ impl<'a, K: Keeper> Pass<'a, K> {
         pass.confirm().await?;
         pass.let_go().await?;
         Ok(pass.report)
+    }
+
+    fn chart(&self) -> (&Galen, Address, Whose) {
+        (self.keeper.galen(), self.keeper.patient(), self.keeper.whose())
     }
 
     fn note(&self, entry: &CustodyEntry) -> Result<(), Error> {
@@ -286,7 +311,9 @@ impl<'a, K: Keeper> Pass<'a, K> {
         let busy: BTreeSet<RecordId> =
             self.custody.underway().iter().map(|one| one.record).collect();
         let is_free = |id: &RecordId| !busy.contains(id) && !self.custody.is_erased(*id);
-        let (mut due, wanted) = (Vec::new(), keeper::due(self.keeper, self.policy.window).await?);
+        let mut due = Vec::new();
+        let (galen, patient, whose) = self.chart();
+        let wanted = keeper::due(galen, patient, whose, self.policy.window).await?;
         for id in wanted.into_iter().filter(is_free) {
             if self.keeper.has_source(&self.keeper.record(id).await?)? {
                 due.push(id);
@@ -403,13 +430,18 @@ impl<'a, K: Keeper> Pass<'a, K> {
 
     /// Lets go of old content that no reader may come for, and of what was erased.
     async fn let_go(&mut self) -> Result<(), Error> {
-        let galen = self.keeper.galen();
+        let (galen, patient, whose) = self.chart();
+        // To list contents takes a look at every chart of the ledger.
+        if !keeper::has_old(galen, patient, whose, self.custody).await? {
+            return Ok(());
+        }
         let now = galen.time().await?;
-        let reads = galen.with_chart(self.keeper.patient(), reads).await?;
+        let reads = galen.with_chart(patient, reads).await?;
+        let contents = galen.contents(patient).await?;
         let mut room = MAX_RELEASES;
-        for RecordContent { record, contents } in galen.contents(self.keeper.patient()).await? {
+        for RecordContent { record, contents } in contents.into_iter() {
             let id = record.id();
-            if !self.keeper.keeps(&record) {
+            if !whose.keeps(&record) {
                 continue;
             }
             let is_erased = self.custody.is_erased(id);

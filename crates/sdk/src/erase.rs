@@ -165,7 +165,7 @@ async fn erasure(
     let named = galen.contents(keeper.patient()).await?;
     let named = named.into_iter().find(|it| it.record.id() == record);
     let named = named.ok_or(Error::NoRecord(record))?;
-    if !keeper.keeps(&named.record) {
+    if !keeper.whose().keeps(&named.record) {
         return Err(Error::Invalid("only the author of a record does this"));
     }
     let underway = custody.underway().into_iter().filter(|one| one.record == record);

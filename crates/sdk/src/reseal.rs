@@ -13,7 +13,7 @@ use crate::{
     Contact, Error, Galen, Organization, Patient,
     attachment::ReaderKey,
     batch::publish_all,
-    custodian::{Keeper, unsealed_reads},
+    custodian::{Keeper, Whose, unsealed_reads},
     galen::joined,
 };
 
@@ -103,10 +103,9 @@ impl Galen {
     }
 }
 
-async fn accessed(keeper: &impl Keeper) -> Result<Vec<RecordId>, Error> {
-    let read = |chart: &Chart| unsealed_reads(chart, |record| keeper.keeps(record));
-    let read = keeper.galen().with_chart(keeper.patient(), read).await?;
-    Ok(read.into_keys().collect())
+async fn accessed(galen: &Galen, patient: Address, whose: Whose) -> Result<Vec<RecordId>, Error> {
+    let read = |chart: &Chart| unsealed_reads(chart, whose);
+    Ok(galen.with_chart(patient, read).await?.into_keys().collect())
 }
 
 /// Seals records anew at once, whoever may still come for the old content.
@@ -117,7 +116,7 @@ async fn reseal(
     let mut by_author: BTreeMap<Address, Vec<Record>> = BTreeMap::new();
     for id in records {
         let record = keeper.record(*id).await?;
-        if !keeper.keeps(&record.key) {
+        if !keeper.whose().keeps(&record.key) {
             return Err(Error::Invalid("only the author of a record does this"));
         }
         by_author.entry(record.key.author).or_default().push(record);
@@ -167,8 +166,8 @@ impl Organization {
     /// # Errors
     ///
     /// [`Error::Chain`].
-    pub async fn accessed(&self, contact: &Contact) -> Result<Vec<RecordId>, Error> {
-        accessed(&self.author(contact).await?).await
+    pub async fn accessed(&self, patient: Address) -> Result<Vec<RecordId>, Error> {
+        accessed(self.galen(), patient, Whose::Author(self.id())).await
     }
 
     /// As [`Patient::reseal`], for the organization's own records in a patient's chart, from its own copies.
@@ -227,7 +226,7 @@ impl Patient {
     ///
     /// [`Error::Chain`].
     pub async fn accessed(&self) -> Result<Vec<RecordId>, Error> {
-        accessed(self).await
+        accessed(self.galen(), self.id(), Whose::Patient).await
     }
 
     /// Seals the content of records anew under new data keys, sends it to where their categories say, reads it back

@@ -60,6 +60,11 @@ async fn read(network: &Network, grant: &Grant, id: RecordId) {
     network.physician.log(patient, consent, Purpose::Treatment, &[key]).await.unwrap();
 }
 
+async fn is_idle(network: &Network, notes: &Notes) -> bool {
+    let custody = notes.open(&network.patient, &network.galen, Break::Never).unwrap();
+    network.author.is_idle(network.patient.id(), &custody, &POLICY).await.unwrap()
+}
+
 /// The author's agent as of another machine or another setting.
 fn without_copies(network: &Network) -> Organization {
     network.galen.organization(identity(2))
@@ -73,11 +78,13 @@ async fn an_author_seals_what_was_read_while_the_patient_is_away() {
     // The patient's custodian has the first turn.
     later(&network, WINDOW + 1);
     assert_eq!(network.patient.due(WINDOW).await.unwrap(), [id]);
-    assert!(network.author.due(&network.contact, WINDOW).await.unwrap().is_empty());
+    assert!(network.author.due(network.patient.id(), WINDOW).await.unwrap().is_empty());
     assert!(author_pass(&network, &notes).await.is_quiet());
+    assert!(is_idle(&network, &notes).await);
 
     later(&network, WINDOW);
-    assert_eq!(network.author.due(&network.contact, WINDOW).await.unwrap(), [id]);
+    assert!(!is_idle(&network, &notes).await, "something is due");
+    assert_eq!(network.author.due(network.patient.id(), WINDOW).await.unwrap(), [id]);
     let report = author_pass(&network, &notes).await;
     let [resealed] = &report.resealed[..] else { panic!("{report:?}") };
     assert_eq!((resealed.record, resealed.before), (id, first));
@@ -87,6 +94,7 @@ async fn an_author_seals_what_was_read_while_the_patient_is_away() {
     assert_eq!(kept(network.directory.path()).len(), files, "one for one");
     opens(&network, id).await;
     assert!(author_pass(&network, &notes).await.is_quiet(), "once");
+    assert!(is_idle(&network, &notes).await);
 
     // Under the keys that the patient has published since.
     network.patient.next_epoch().await.unwrap();
@@ -105,6 +113,7 @@ async fn an_author_seals_what_was_read_while_the_patient_is_away() {
     pass_of(&network, Who::Patient, &Notes::default(), Break::Never).await.unwrap();
     later(&network, OVER);
     let told = reseals(&network).await;
+    assert!(!is_idle(&network, &notes).await, "something is old");
     let report = author_pass(&network, &notes).await;
     assert!(report.resealed.is_empty(), "{report:?}");
     assert_eq!(report.released.len(), 1, "{report:?}");
@@ -216,7 +225,7 @@ async fn copies_open_for_their_author_alone() {
     let contact = other.meet(&network.patient.introduce(other.id()).await.unwrap()).await.unwrap();
     let copies = galen_sdk::Copies::in_directory(network.files.path().join("copies"));
     let other = other.with_copies(copies);
-    assert!(other.due(&contact, WINDOW).await.unwrap().is_empty());
+    assert!(other.due(network.patient.id(), WINDOW).await.unwrap().is_empty());
     let report = other.custody(&contact, &custody, &POLICY).await.unwrap();
     assert!(report.is_quiet() && report.uncopied.is_empty(), "{report:?}");
     let refused = other.erase(&contact, id, &custody).await;
@@ -305,6 +314,7 @@ async fn copies_of_what_never_counts_go_and_others_stay() {
 
     // Rejected and withdrawn. What waits for its answer, what was amended and what is to be proposed stays.
     let notes = Notes::default();
+    assert!(!is_idle(&network, &notes).await, "copies are to go");
     assert_eq!(author_pass(&network, &notes).await.forgotten, 2);
     assert_eq!(copies(&network).len(), 4);
     assert_eq!(author_pass(&network, &notes).await.forgotten, 0);

@@ -157,6 +157,10 @@ impl Custody {
         self.lock().erased.contains(&record)
     }
 
+    pub(crate) fn has_erased(&self) -> bool {
+        !self.lock().erased.is_empty()
+    }
+
     pub(crate) fn underway(&self) -> Vec<Underway> {
         self.lock().underway.values().copied().collect()
     }

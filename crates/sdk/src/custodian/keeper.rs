@@ -9,10 +9,38 @@ use galen_index::{Chart, Record};
 use galen_storage::{Addresses, Depth, Presence, Storage};
 use galen_types::{ContentRef, RecordId, RecordKey, Segment, VersionId};
 
-use crate::{Contact, Error, Galen, Organization, Patient, attachment::ReaderKey, reseal::Anew};
+use crate::{
+    Contact, Custody, Error, Galen, Organization, Patient, attachment::ReaderKey, reseal::Anew,
+};
 
 /// A record that is read again and again is sealed anew once its oldest read is this many windows old.
 const MOST_WINDOWS: u64 = 4;
+
+/// Whose records a custodian sees to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose {
+    /// All of the patient's chart.
+    Patient,
+    /// Those that this author wrote.
+    Author(Address),
+}
+
+impl Whose {
+    pub(crate) fn keeps(self, record: &RecordKey) -> bool {
+        match self {
+            Self::Patient => true,
+            Self::Author(author) => record.author == author,
+        }
+    }
+
+    /// Windows that are left to another keeper: where the patient's custodian works, content is sealed once.
+    const fn head_start(self) -> u64 {
+        match self {
+            Self::Patient => 0,
+            Self::Author(_) => 1,
+        }
+    }
+}
 
 /// What a pass needs of whoever it is for.
 pub(crate) trait Keeper: Sync {
@@ -24,14 +52,10 @@ pub(crate) trait Keeper: Sync {
     /// Whose chart it is.
     fn patient(&self) -> Address;
 
-    /// Whether the record is this keeper's to seal anew.
-    fn keeps(&self, record: &RecordKey) -> bool;
+    fn whose(&self) -> Whose;
 
     /// Where new content of a segment belongs.
     fn storage(&self, segment: Segment) -> Result<&Storage, Error>;
-
-    /// Windows that are left to another keeper.
-    fn head_start(&self) -> u64;
 
     /// The epoch that new content is sealed under.
     fn epoch(&self) -> impl Future<Output = Result<u32, Error>> + Send;
@@ -86,16 +110,12 @@ impl Keeper for Patient {
         self.id()
     }
 
-    fn keeps(&self, _: &RecordKey) -> bool {
-        true
+    fn whose(&self) -> Whose {
+        Whose::Patient
     }
 
     fn storage(&self, segment: Segment) -> Result<&Storage, Error> {
         Ok(self.galen().storage_for(self.category(segment)))
-    }
-
-    fn head_start(&self) -> u64 {
-        0
     }
 
     async fn epoch(&self) -> Result<u32, Error> {
@@ -156,17 +176,12 @@ impl Keeper for Author<'_> {
         self.contact.patient()
     }
 
-    fn keeps(&self, record: &RecordKey) -> bool {
-        record.author == self.organization.id()
+    fn whose(&self) -> Whose {
+        Whose::Author(self.organization.id())
     }
 
     fn storage(&self, segment: Segment) -> Result<&Storage, Error> {
         Ok(self.galen().storage_for(self.contact.category(segment)?))
-    }
-
-    fn head_start(&self) -> u64 {
-        // Where the patient's custodian works, content is sealed once.
-        1
     }
 
     async fn epoch(&self) -> Result<u32, Error> {
@@ -224,28 +239,49 @@ impl Keeper for Author<'_> {
 
 /// Records to be sealed anew: their newest read since they were last sealed is longer ago than the window, in seconds,
 /// or their oldest is longer ago than four windows; each later by the head start.
-pub(crate) async fn due(keeper: &impl Keeper, window: u64) -> Result<Vec<RecordId>, Error> {
-    let now = keeper.galen().time().await?;
+pub(crate) async fn due(
+    galen: &Galen,
+    patient: Address,
+    whose: Whose,
+    window: u64,
+) -> Result<Vec<RecordId>, Error> {
+    let now = galen.time().await?;
     let is_past = |time: u64, windows: u64| {
-        now > time.saturating_add(window.saturating_mul(windows + keeper.head_start()))
+        now > time.saturating_add(window.saturating_mul(windows + whose.head_start()))
     };
     let look = |chart: &Chart| {
-        let read = unsealed_reads(chart, |record| keeper.keeps(record)).into_iter();
-        let due = read
+        let due = unsealed_reads(chart, whose)
+            .into_iter()
             .filter(|(_, (oldest, newest))| is_past(*newest, 1) || is_past(*oldest, MOST_WINDOWS));
         due.map(|(record, _)| record).collect()
     };
-    keeper.galen().with_chart(keeper.patient(), look).await
+    galen.with_chart(patient, look).await
+}
+
+/// Whether there is content to let go of, now or some time: old, or of an erased record.
+pub(crate) async fn has_old(
+    galen: &Galen,
+    patient: Address,
+    whose: Whose,
+    custody: &Custody,
+) -> Result<bool, Error> {
+    if custody.has_erased() {
+        return Ok(true);
+    }
+    let look = |chart: &Chart| {
+        let records = chart.records().filter(|record| whose.keeps(&record.key));
+        let versions = records.flat_map(|record| &record.versions);
+        let mut old = versions.flat_map(|version| version.contents.iter().rev().skip(1));
+        old.any(|entry| !custody.is_released(&entry.content))
+    };
+    galen.with_chart(patient, look).await
 }
 
 /// Oldest and newest time at which each record was read since it was last sealed.
-pub(crate) fn unsealed_reads(
-    chart: &Chart,
-    wanted: impl Fn(&RecordKey) -> bool,
-) -> BTreeMap<RecordId, (u64, u64)> {
+pub(crate) fn unsealed_reads(chart: &Chart, whose: Whose) -> BTreeMap<RecordId, (u64, u64)> {
     let mut read: BTreeMap<RecordId, (u64, u64)> = BTreeMap::new();
     for access in chart.accesses() {
-        let record = chart.record(access.event.record).filter(|record| wanted(&record.key));
+        let record = chart.record(access.event.record).filter(|record| whose.keeps(&record.key));
         let sealed = record.and_then(|record| record.current().contents.last());
         if sealed.is_some_and(|content| content.at < access.at) {
             let time = access.at.time;

@@ -89,8 +89,14 @@ impl Charts {
         let done = match self {
             Self::Own(own) => own.custody(&opened.custody, policy).await,
             Self::Met { organization, .. } => {
-                let contact = record::contact(session, organization, patient).await?;
-                organization.custody(&contact, &opened.custody, policy).await
+                match organization.is_idle(patient, &opened.custody, policy).await {
+                    Ok(true) => Ok(CustodyReport::default()),
+                    Ok(false) => {
+                        let contact = record::contact(session, organization, patient).await?;
+                        organization.custody(&contact, &opened.custody, policy).await
+                    }
+                    Err(error) => Err(error),
+                }
             }
         };
         custody::touch(&place, ledger, patient);

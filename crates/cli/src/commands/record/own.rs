@@ -55,7 +55,7 @@ impl Own {
     pub(super) async fn accessed(&self) -> Result<Vec<RecordId>, Error> {
         match self {
             Self::Patient(patient) => patient.accessed().await,
-            Self::Author(organization, contact) => organization.accessed(contact).await,
+            Self::Author(organization, contact) => organization.accessed(contact.patient()).await,
         }
     }
 

@@ -179,7 +179,7 @@ pub(super) async fn reseal(
     let doing = "reseal accessed records";
     let progress = teller.ui.spinner("resealing");
     let author = &cast.hospital_a;
-    let accessed = author.accessed(contact).await.map_err(sdk(doing))?;
+    let accessed = author.accessed(contact.patient()).await.map_err(sdk(doing))?;
     let (resealed, sent) = author.reseal(contact, &accessed).await.map_err(sdk(doing))?;
     progress.finish_and_clear();
     sent.iter().for_each(|sent| teller.report.spent("reseal", sent));
