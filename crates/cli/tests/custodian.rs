@@ -393,7 +393,24 @@ fn an_author_seals_anew_while_the_patient_is_away() {
     hospital.ok(&ONCE);
     assert!(items(&hospital.json(&ONCE), "/resealed").is_empty());
 
+    an_author_brings_back(&pair);
     an_author_forgets(&pair, &attached, &elsewhere);
+}
+
+/// No store has the content any more; the author's copy does.
+fn an_author_brings_back(pair: &Pair) {
+    let record = pair.record.as_str();
+    let named = pair.patient.json(&["content", "check", record]);
+    let lost = at(&named, "/contents/0/content").strip_prefix("swarm:").unwrap();
+    let lost: Vec<_> = pair.kept().into_iter().filter(|path| path.ends_with(lost)).collect();
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    fs::remove_file(&lost[0]).unwrap();
+    let show = ["record", "show", record, "--fhir"];
+    pair.patient.fails(3, "", &show);
+    pair.hospital.fails(3, "an author names a --patient", &["record", "reseal", record]);
+    let moved = pair.hospital.json(&["record", "reseal", record, "--patient", "anna"]);
+    assert_eq!(at(&moved, "/records/0/id"), record);
+    pair.is_readable("from the author's copy");
 }
 
 /// The author's copy and the content at its stores go; what the patient keeps elsewhere opens as before.
