@@ -70,8 +70,7 @@ const STEPS: &[Step] = &[
     step("standards", 15, |shop| {
         let out = shop.root.join("target/fhir-out");
         let mut test = shop.command("scripts/fhir-server");
-        test.arg("run").arg(cargo());
-        test.args(["test", "-p", "galen-cli", "--test", "standards", "--test", "fhir_server"]);
+        test.arg("run").arg(cargo()).args(shop.stories(&["standards", "fhir_server"])?);
         test.env("GALEN_FHIR_OUT", &out).env("GALEN_REQUIRE_FHIR_SERVER", "1");
         shop.run(&mut test)?;
         let check = "tests/oracles/python/standards.py";
@@ -89,10 +88,7 @@ const STEPS: &[Step] = &[
     step("consents", 10, |shop| {
         let out = shop.root.join("target/consent-out");
         let mut test = shop.command(cargo());
-        shop.run(
-            test.args(["test", "-p", "galen-cli", "--test", "consent_fhir"])
-                .env("GALEN_CONSENT_OUT", &out),
-        )?;
+        shop.run(test.args(shop.stories(&["consent_fhir"])?).env("GALEN_CONSENT_OUT", &out))?;
         let check = "tests/oracles/python/consent.py";
         shop.run(shop.command(shop.tools.python()).arg(check).arg(&out))
     }),
@@ -298,6 +294,20 @@ impl Shop<'_> {
             self.run(command.args([*verb, "--manifest-path", *manifest]).args(rest))?;
         }
         Ok(())
+    }
+
+    /// Arguments by which cargo runs these modules of the program's tests. One that is not there would match no
+    /// test and pass, so it is an error.
+    fn stories(&self, modules: &[&str]) -> Result<Vec<String>> {
+        let folder = self.root.join("crates/cli/tests/program");
+        let mut args =
+            ["test", "-p", "galen-cli", "--test", "program", "--"].map(str::to_owned).to_vec();
+        for module in modules {
+            let file = folder.join(module).with_extension("rs");
+            ensure!(file.is_file(), "there is no test module {module}");
+            args.push(format!("{module}::"));
+        }
+        Ok(args)
     }
 
     /// The README's demo.

@@ -1,16 +1,14 @@
 //! Consents that leave and enter the program as FHIR, told by people.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
 
 use std::path::Path;
 
 use galen_fhir::Document;
 use serde_json::{Value, json};
-use world::{Person, World, at, items, mode};
+
+use crate::{
+    common::{at, items, mode},
+    world::{Person, World},
+};
 
 /// A patient, and a physician of the same network.
 struct Cast {
@@ -22,22 +20,10 @@ struct Cast {
 impl Cast {
     fn gather() -> Self {
         let world = World::start();
-        let physician = world.person("physician", "organization", None);
-        let founded = world.found(&[physician.id]);
-        let (ledger, block) = (format!("{:#x}", founded.0), founded.1.to_string());
-        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-        physician.ok(&[&add[..], &["--finality", "instant"]].concat());
-        physician.ok(&["init", "--network", "test"]);
-        let card = world.path("physician.card");
-        physician.ok(&["contact", "card", "--out", &card]);
-        let patient = world.person("patient", "patient", Some(&card));
-        patient.ok(&["init", "--from", &card, "--as", "physician"]);
-        let network = patient.json(&["network", "list"]);
-        let name = at(&network, "/networks/0/name").to_owned();
-        patient.ok(&["network", "add", &name, "--finality", "instant"]);
-        let patient_card = world.path("patient.card");
-        patient.ok(&["contact", "card", "--out", &patient_card]);
-        physician.ok(&["contact", "add", &patient_card, "--as", "anna"]);
+        let [physician] = world.members(["physician"]);
+        let patient = world.guest("patient", "patient", &physician);
+        patient.trust_the_head();
+        world.meet(&physician, &patient, &["--as", "anna"]);
         Self { world, patient, physician }
     }
 
@@ -82,7 +68,7 @@ fn a_consent_leaves_as_fhir_and_comes_back() {
         let file = world.path(&format!("{flavour}.json"));
         let written = patient.json(&["consent", "export", "--flavour", flavour, "--out", &file]);
         assert_eq!(written["consents"], 2);
-        assert_eq!(mode(Path::new(&file)), 0o600);
+        assert_eq!(mode(&file), 0o600);
         let bundle = read(&file);
         let consent = &bundle["entry"][0]["resource"];
         assert_eq!(at(consent, "/status"), "active");

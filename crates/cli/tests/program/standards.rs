@@ -1,24 +1,15 @@
 //! What a chart says of itself in FHIR's words, through the program.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "fhir_server/twin.rs"]
-mod twin;
 
 use std::{collections::BTreeMap, path::Path};
 
 use galen_fhir::Document;
 use serde_json::Value;
-use twin::{Twin, observation_line};
-use world::{Person, World, at, items, mode};
 
-/// What the records say and nothing that is written about them may.
-const CANARY: &str = "Zyxtonorine";
+use crate::{
+    common::{CANARY, at, condition, items, mode},
+    twin::{Twin, observation_line},
+    world::{Person, World},
+};
 
 /// A hospital, a patient with a chart, and a physician of the same network.
 struct Cast {
@@ -31,51 +22,26 @@ struct Cast {
 impl Cast {
     fn gather() -> Self {
         let world = World::start();
-        let hospital = world.person("hospital", "organization", None);
-        let physician = world.person("physician", "organization", None);
-        let founded = world.found(&[hospital.id, physician.id]);
-        let (ledger, block) = (format!("{:#x}", founded.0), founded.1.to_string());
-        for member in [&hospital, &physician] {
-            let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-            member.ok(&[&add[..], &["--finality", "instant"]].concat());
-            member.ok(&["init", "--network", "test"]);
-        }
-        let card = world.path("hospital.card");
-        hospital.ok(&["contact", "card", "--out", &card]);
-        let patient = world.person("patient", "patient", Some(&card));
-        patient.ok(&["init", "--from", &card, "--as", "hospital"]);
-        let network = patient.json(&["network", "list"]);
-        let name = at(&network, "/networks/0/name").to_owned();
-        patient.ok(&["network", "add", &name, "--finality", "instant"]);
-        let physician_card = world.path("physician.card");
-        physician.ok(&["contact", "card", "--out", &physician_card]);
-        patient.ok(&["contact", "add", &physician_card, "--as", "physician", "--verified"]);
-        let introduction = world.path("introduction");
-        patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-        let patient_card = world.path("patient.card");
-        patient.ok(&["contact", "card", "--out", &patient_card]);
-        hospital.ok(&["contact", "add", &patient_card, "--as", "anna"]);
-        hospital.ok(&["contact", "add", &introduction]);
-        physician.ok(&["contact", "add", &patient_card, "--as", "anna"]);
+        let [hospital, physician] = world.members(["hospital", "physician"]);
+        let patient = world.guest("patient", "patient", &hospital);
+        patient.trust_the_head();
+        world.meet(&patient, &physician, &["--as", "physician", "--verified"]);
+        world.introduce(&patient, &hospital);
+        world.meet(&physician, &patient, &["--as", "anna"]);
         Self { world, hospital, patient, physician }
     }
 
     /// Two records, one of them amended, read once by the physician.
     fn chart(&self) {
-        let condition = |text: &str| {
-            format!(
-                r#"{{"resourceType":"Condition","code":{{"text":"{CANARY} {text}"}},"subject":{{"display":"somebody"}}}}"#
-            )
-        };
         let coverage = r#"{"resourceType":"Coverage","status":"active","beneficiary":{"display":"somebody"},"payor":[{"display":"an insurer"}]}"#;
-        let first = condition("first");
+        let first = condition(&format!("{CANARY} first"));
         let bundle = format!(
             r#"{{"resourceType":"Bundle","type":"collection","entry":[{{"resource":{first}}},{{"resource":{coverage}}}]}}"#
         );
         let input = self.world.write("first.json", &bundle);
         self.hospital.ok(&["record", "propose", "--to", "anna", &input]);
         self.patient.ok(&["record", "accept", "--all"]);
-        let amended = self.world.write("amended.json", &condition("second"));
+        let amended = self.world.write("amended.json", &condition(&format!("{CANARY} second")));
         let record = self.problems();
         self.hospital.ok(&["record", "amend", &record, &amended, "--to", "anna"]);
         self.patient.ok(&["record", "accept", "--all"]);

@@ -1,65 +1,41 @@
 //! `galen fhir pull` and `push` against a FHIR server that does what real ones do, and what they should not.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-#[path = "fhir_server/twin.rs"]
-mod twin;
-
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{fs, ops::Deref};
 
 use serde_json::Value;
-use twin::{Fault, Twin, observation_line};
+
+use crate::{
+    common::{Place, Said, galen, mode, set_mode},
+    twin::{Fault, Twin, observation_line},
+};
 
 const TOKEN: &str = "canary-of-a-token";
 
 /// A folder, and the program in it.
-struct Desk(tempfile::TempDir);
+struct Desk(Place);
 
-struct Said {
-    code: i32,
-    stdout: String,
-    stderr: String,
+impl Deref for Desk {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.0
+    }
 }
 
 impl Desk {
     fn new() -> Self {
-        let desk = Self(tempfile::tempdir().unwrap());
-        fs::write(desk.path("token"), format!("{TOKEN}\n")).unwrap();
-        fs::set_permissions(desk.path("token"), fs::Permissions::from_mode(0o600)).unwrap();
+        let desk = Self(Place::new());
+        desk.private("token", &format!("{TOKEN}\n"));
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
     fn run(&self, args: &[&str]) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_galen"));
-        for name in ["ETH_RPC_URL", "ETH_PASSWORD", "GALEN_PROFILE", "GALEN_HOME"] {
-            command.env_remove(name);
-        }
-        command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
-        let output = command.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-        for said in [&stdout, &stderr] {
+        let said = Said::by(galen().args(args).current_dir(self.root()));
+        for said in [&said.stdout, &said.stderr] {
             assert!(!said.contains(TOKEN), "the token is shown: {said}");
             assert!(!said.contains('\x1b'), "the server's words act: {said:?}");
         }
-        Said { code: output.status.code().unwrap(), stdout, stderr }
+        said
     }
 
     fn pull(&self, twin: &Twin, args: &[&str]) -> Said {
@@ -80,7 +56,7 @@ fn everything_of_a_patient_comes_as_it_was_written() {
     let (desk, twin) = (Desk::new(), Twin::start().with_patient(7).with_token(TOKEN));
     let said = desk.pull(&twin, &[&ALL[..], &["--json"]].concat());
     assert_eq!(said.code, 0, "{}", said.stderr);
-    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    let report = said.json();
     assert_eq!((report["pages"].as_u64(), report["accepted"].as_u64()), (Some(3), Some(8)));
     assert_eq!(report["types"]["Observation"], 7);
     let text = desk.read("all.ndjson");
@@ -89,9 +65,8 @@ fn everything_of_a_patient_comes_as_it_was_written() {
     for n in 0..7 {
         assert_eq!(lines[n + 1], observation_line(n));
     }
-    let mode = fs::metadata(desk.path("all.ndjson")).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600);
-    let left = fs::read_dir(desk.0.path()).unwrap().count();
+    assert_eq!(mode(desk.file("all.ndjson")), 0o600);
+    let left = fs::read_dir(desk.root()).unwrap().count();
     assert_eq!(left, 2, "the token, the result and nothing else");
 
     // One Bundle that is proposed as it is; a file of each type; a place that is taken.
@@ -159,7 +134,7 @@ fn pulls_that_cannot_go_well_end_with_the_reason() {
                 assert_eq!(said.code, code, "{fault:?}: {}", said.stderr);
                 assert!(said.stderr.contains(says), "{fault:?}: {}", said.stderr);
                 assert!(said.stderr.contains("help: "), "{fault:?}: {}", said.stderr);
-                assert!(!desk.path("all.ndjson").exists(), "{fault:?}: nothing half done");
+                assert!(!desk.file("all.ndjson").exists(), "{fault:?}: nothing half done");
             });
         }
     });
@@ -195,7 +170,7 @@ fn what_is_asked_wrong_is_not_asked() {
         assert_eq!(said.code, 2, "{args:?}: {}", said.stderr);
         assert!(said.stderr.contains(says), "{}", said.stderr);
     }
-    fs::set_permissions(desk.path("token"), fs::Permissions::from_mode(0o644)).unwrap();
+    set_mode(desk.file("token"), 0o644);
     let said = desk.pull(&twin, &["--patient", "anna", "--out", "x.json"]);
     assert!(said.stderr.contains("others on this machine can read the token file"));
     assert_eq!(twin.asked().iter().filter(|it| it.path != "/fhir/metadata").count(), 0);
@@ -222,8 +197,9 @@ fn a_pull_goes_on_where_it_stopped() {
     twin.fail("from=6", Fault::Status(500, "down"), 5);
     let said = desk.pull(&twin, &ALL);
     assert_eq!(said.code, 6, "{}", said.stderr);
-    let mode = |name| fs::metadata(desk.path(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("all.ndjson.part"), mode("all.ndjson.state")), (0o600, 0o600));
+    for name in ["all.ndjson.part", "all.ndjson.state"] {
+        assert_eq!(mode(desk.file(name)), 0o600, "{name}");
+    }
     // A crash in the middle of a line.
     let mut part = desk.read("all.ndjson.part");
     part.push_str("{\"resourceType\":\"Obs");
@@ -248,7 +224,7 @@ fn a_pull_goes_on_where_it_stopped() {
     twin.fail("from=6", Fault::Status(410, "the cursor is gone"), 1);
     let said = desk.pull(&twin, &again);
     assert_eq!(said.code, 0, "{}", said.stderr);
-    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    let report = said.json();
     assert_eq!((report["accepted"].as_u64(), report["duplicates"].as_u64()), (Some(8), Some(6)));
 }
 
@@ -271,7 +247,7 @@ fn with_id(id: &str) -> String {
 }
 
 fn states(said: &Said) -> Vec<(String, String)> {
-    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    let report = said.json();
     let lines = report["results"].as_array().unwrap().iter();
     let text = |it: &Value, key: &str| it[key].as_str().unwrap_or_default().to_owned();
     lines.map(|it| (text(it, "resource"), text(it, "state"))).collect()
@@ -303,8 +279,7 @@ fn each_resource_is_sent_once() {
     let said = desk.push(&twin, &["in.ndjson", "--state", "fresh", "--json"]);
     let found: Vec<String> = states(&said).into_iter().map(|(_, state)| state).collect();
     assert_eq!(found, ["updated", "there", "created", "updated"]);
-    let mode = fs::metadata(desk.path("fresh")).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600);
+    assert_eq!(mode(desk.file("fresh")), 0o600);
 
     // A journal that a crash cut in an entry; and one that is none.
     let journal = desk.read("in.ndjson.pushed");
@@ -461,7 +436,7 @@ fn a_real_server_is_pulled_from_and_pushed_to() {
 
     let said = with("pull", &["--patient", &anna, "--out", "all.ndjson", "--json"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
-    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    let report = said.json();
     assert_eq!((report["accepted"].as_u64(), report["pages"].as_u64()), (Some(67), Some(4)));
     let text = desk.read("all.ndjson");
     (0..65).for_each(|n| assert!(text.contains(&format!("\"value\":1.0{n:02}00}}")), "{n}"));
@@ -483,8 +458,7 @@ fn a_real_server_is_pulled_from_and_pushed_to() {
     assert_eq!(found.code, 0, "{}", found.stderr);
     assert!(desk.read("t.json").contains(&format!("{anna}-t")));
 
-    desk.write("wrong", "not-the-token");
-    fs::set_permissions(desk.path("wrong"), fs::Permissions::from_mode(0o600)).unwrap();
+    desk.private("wrong", "not-the-token");
     let said = desk.run(&[
         "fhir",
         "pull",

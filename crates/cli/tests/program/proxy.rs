@@ -1,84 +1,18 @@
 //! Sharing while the patient is away, told by people at their own machines: three proxies of three organizations as
 //! processes, a patient whose machine is off, readers who read what is logged and nothing else.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
-
-use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    os::unix::process::CommandExt as _,
-    process::{Child, Stdio},
-};
 
 use serde_json::Value;
-use world::{Person, World, at, items};
 
-/// What the records say.
-const CANARY: &str = "Zyxtonorine";
+use crate::{
+    common::{CANARY, Server, at, bundle, items},
+    world::{Person, World},
+};
 
-fn bundle(salt: &str) -> String {
-    format!(
-        r#"{{"resourceType":"Bundle","type":"collection","entry":[
-        {{"fullUrl":"urn:uuid:1","resource":{{"resourceType":"Condition","recordedDate":"2026-03-02","code":{{"text":"{CANARY} {salt}"}},"subject":{{"display":"somebody"}}}}}},
-        {{"fullUrl":"urn:uuid:2","resource":{{"resourceType":"Coverage","status":"active","beneficiary":{{"display":"somebody"}},"payor":[{{"display":"{CANARY}"}}]}}}}]}}"#
-    )
-}
-
-/// A proxy as a process.
-struct Proxy {
-    child: Child,
-    ready: Value,
-}
-
-impl Proxy {
-    /// `galen proxy serve` on this port, 0 for a free one, until it says that it is ready.
-    fn serve(person: &Person, port: u16) -> Self {
-        let listen = format!("127.0.0.1:{port}");
-        let flags = ["proxy", "serve", "--own-node", "--max-head-age", "none", "--json"];
-        let mut child = person
-            .command(&[&flags[..], &["--listen", &listen]].concat())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
-            let mut said = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-            panic!("no proxy: {said}")
-        });
-        Self { child, ready }
-    }
-
-    fn url(&self) -> &str {
-        at(&self.ready, "/url")
-    }
-
-    fn port(&self) -> u16 {
-        self.url().rsplit(':').next().unwrap().parse().unwrap()
-    }
-
-    /// A signal, and what it said until it ended, with its exit code.
-    fn end(mut self, signal: &str) -> (Option<i32>, String) {
-        let id = self.child.id().to_string();
-        let sent = std::process::Command::new("kill").args([signal, &id]).status().unwrap();
-        assert!(sent.success());
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (self.child.wait().unwrap().code(), said)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// `galen proxy serve` on this port, 0 for a free one.
+fn serve(person: &Person, port: u16) -> Server {
+    let listen = format!("127.0.0.1:{port}");
+    let flags = ["proxy", "serve", "--own-node", "--max-head-age", "none", "--json"];
+    Server::start(&mut person.command(&[&flags[..], &["--listen", &listen]].concat()))
 }
 
 /// Everybody, and the proxies.
@@ -89,56 +23,29 @@ struct Cast {
     insurer: Person,
     physician: Person,
     serving: Vec<Person>,
-    proxies: Vec<Option<Proxy>>,
+    proxies: Vec<Option<Server>>,
 }
 
 impl Cast {
     fn gather() -> Self {
         let world = World::start();
-        let hospital = world.person("hospital", "organization", None);
-        let physician = world.person("physician", "organization", None);
-        let serving: Vec<Person> =
-            ["north", "south", "west"].map(|name| world.person(name, "organization", None)).into();
-        let members: Vec<&Person> = [&hospital, &physician].into_iter().chain(&serving).collect();
-        let founded = world.found(&members.iter().map(|it| it.id).collect::<Vec<_>>());
-        let (ledger, block) = (format!("{:#x}", founded.0), founded.1.to_string());
-        for member in members {
-            let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-            member.ok(&[&add[..], &["--finality", "instant"]].concat());
-            member.ok(&["init", "--network", "test"]);
-        }
-        let card = world.path("hospital.card");
-        hospital.ok(&["contact", "card", "--out", &card]);
-        let patient = world.person("patient", "patient", Some(&card));
-        let insurer = world.person("insurer", "reader", Some(&card));
+        let [hospital, physician, north, south, west] =
+            world.members(["hospital", "physician", "north", "south", "west"]);
+        let serving = vec![north, south, west];
+        let [patient, insurer] = [("patient", "patient"), ("insurer", "reader")]
+            .map(|(name, role)| world.guest(name, role, &hospital));
         for person in [&patient, &insurer] {
-            person.ok(&["init", "--from", &card, "--as", "hospital"]);
-            let networks = person.json(&["network", "list"]);
-            let name = at(&networks, "/networks/0/name");
-            person.ok(&["network", "add", name, "--finality", "instant"]);
+            person.trust_the_head();
         }
-        let proxies = serving.iter().map(|person| Some(Proxy::serve(person, 0))).collect();
-        let cast = Self { world, hospital, patient, insurer, physician, serving, proxies };
-        cast.meet();
-        cast
-    }
-
-    fn meet(&self) {
-        let Self { world, patient, .. } = self;
-        let others = [("insurer", &self.insurer), ("physician", &self.physician)];
-        let serving = ["north", "south", "west"].into_iter().zip(&self.serving);
-        for (name, person) in others.into_iter().chain(serving) {
-            let card = world.path(&format!("{name}.card"));
-            person.ok(&["contact", "card", "--out", &card]);
-            patient.ok(&["contact", "add", &card, "--as", name, "--verified"]);
+        let proxies = serving.iter().map(|person| Some(serve(person, 0))).collect();
+        for other in [&insurer, &physician].into_iter().chain(&serving) {
+            world.meet(&patient, other, &["--as", &other.name, "--verified"]);
         }
-        let (card, introduction) = (world.path("patient.card"), world.path("introduction"));
-        patient.ok(&["contact", "card", "--out", &card]);
-        patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-        for person in [&self.hospital, &self.insurer, &self.physician] {
-            person.ok(&["contact", "add", &card, "--as", "anna"]);
+        for reader in [&insurer, &physician] {
+            world.meet(reader, &patient, &["--as", "anna"]);
         }
-        self.hospital.ok(&["contact", "add", &introduction]);
+        world.introduce(&patient, &hospital);
+        Self { world, hospital, patient, insurer, physician, serving, proxies }
     }
 
     fn url(&self, index: usize) -> &str {
@@ -160,7 +67,7 @@ impl Cast {
     }
 
     fn serve(&mut self, index: usize, port: u16) {
-        self.proxies[index] = Some(Proxy::serve(&self.serving[index], port));
+        self.proxies[index] = Some(serve(&self.serving[index], port));
     }
 
     /// What an access of everything gives: how many documents, and all of their text.

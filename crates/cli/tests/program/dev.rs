@@ -1,77 +1,51 @@
 //! `galen dev` as other processes, wallets and web pages meet it.
-#![cfg(unix)]
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a skipped test says so, and one that cannot go on panics"
-)]
-
-#[path = "../../devchain/tests/common/mod.rs"]
-mod common;
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use common::{
-    anvil::{self, Anvil, Rpc},
-    random,
-};
 use serde_json::{Value, json};
 
-/// How long a command, or a server, may take for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::{
+    common::{PATIENCE, Place, Said, Server, galen},
+    devchain::{
+        anvil::{self, Anvil, Rpc},
+        random,
+    },
+};
 
 const SOMEBODY: &str = "0x00000000000000000000000000000000000000aa";
 
-fn galen(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_galen"));
-    for variable in ["ETH_RPC_URL", "ETH_PASSWORD", "GALEN_PROFILE"] {
-        command.env_remove(variable);
-    }
-    command.env("GALEN_HOME", home).stdin(Stdio::null());
+fn of(home: &Place) -> Command {
+    let mut command = galen();
+    command.env("GALEN_HOME", home.root());
     command
 }
 
-/// A running `galen dev`.
+/// A running `galen dev`, and a home for who asks it.
 struct Dev {
-    process: Child,
-    port: u16,
-    ready: Value,
-    home: tempfile::TempDir,
+    server: Server,
+    home: Place,
 }
 
 impl Dev {
     fn start(args: &[&str]) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let mut process = galen(home.path())
-            .args(["dev", "--listen", "127.0.0.1:0", "--json", "--quiet"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
-        let port = ready["url"].as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
-        Self { process, port, ready, home }
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let home = Place::new();
+        let mut command = of(&home);
+        command.args(["dev", "--listen", "127.0.0.1:0", "--json", "--quiet"]).args(args);
+        Self { server: Server::start(&mut command), home }
     }
 
     fn ask(&self, method: &str, params: &Value) -> Value {
-        Rpc::connect(self.port).request(method, params).unwrap()
+        Rpc::connect(self.server.port()).request(method, params).unwrap()
     }
 
     /// Status and the whole answer of a request with these headers.
     fn raw(&self, verb: &str, headers: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.server.port())).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.len();
         let request = format!(
@@ -84,51 +58,30 @@ impl Dev {
         (answer[9..12].parse().unwrap(), answer)
     }
 
-    fn fund(&self, args: &[&str]) -> Output {
-        let mut command = galen(self.home.path());
-        command.args(["dev", "fund", SOMEBODY, "--rpc-url", &self.url()]).args(args);
-        command.output().unwrap()
+    fn fund(&self, args: &[&str]) -> Said {
+        let fund = ["dev", "fund", SOMEBODY, "--rpc-url", self.server.url()];
+        Said::by(of(&self.home).args(fund).args(args))
     }
 
     /// Sends a signal and waits for the end.
-    fn end(&mut self, signal: &str) -> Option<i32> {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.process.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(started.elapsed() < PATIENCE, "galen dev does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    fn end(self, signal: &str) -> Option<i32> {
+        self.server.end(signal).0
     }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 #[test]
 fn processes_share_the_chain_and_it_survives_them() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("chain").display().to_string();
+    let directory = Place::new();
+    let path = directory.path("chain");
     let args = ["--dir", &path, "--fund", SOMEBODY];
-    let mut dev = Dev::start(&args);
-    assert_eq!(dev.ready["chain_id"], 31_337);
-    assert_eq!(dev.ready["accounts"].as_array().unwrap().len(), 10);
-    assert_eq!(dev.ready["accounts"], dev.ask("eth_accounts", &json!([])));
+    let dev = Dev::start(&args);
+    assert_eq!(dev.server.ready["chain_id"], 31_337);
+    assert_eq!(dev.server.ready["accounts"].as_array().unwrap().len(), 10);
+    assert_eq!(dev.server.ready["accounts"], dev.ask("eth_accounts", &json!([])));
 
     let funded = dev.fund(&["--amount", "0.5", "--json"]);
-    assert!(funded.status.success(), "{}", text(&funded.stderr));
-    let funded: Value = serde_json::from_slice(&funded.stdout).unwrap();
+    assert_eq!(funded.code, 0, "{}", funded.stderr);
+    let funded = funded.json();
     let receipt = dev.ask("eth_getTransactionReceipt", &json!([funded["transaction"]]));
     assert_eq!(receipt["status"], "0x1");
     let balance = dev.ask("eth_getBalance", &json!([SOMEBODY]));
@@ -137,20 +90,18 @@ fn processes_share_the_chain_and_it_survives_them() {
     assert_eq!(balance, json!(format!("{:#x}", 10_000_500_000_000_000_000_000_u128)));
 
     // One directory, one process.
-    let second =
-        galen(dev.home.path()).args(["dev", "--listen", "127.0.0.1:0"]).args(args).output();
-    let second = second.unwrap();
-    assert_eq!(second.status.code(), Some(6));
-    let expected = format!("is in use by process {}", dev.process.id());
-    assert!(text(&second.stderr).contains(&expected), "{}", text(&second.stderr));
+    let second = Said::by(of(&dev.home).args(["dev", "--listen", "127.0.0.1:0"]).args(args));
+    assert_eq!(second.code, 6);
+    let expected = format!("is in use by process {}", dev.server.id());
+    assert!(second.stderr.contains(&expected), "{}", second.stderr);
 
     let head = dev.ask("eth_getBlockByNumber", &json!(["latest", false]));
     dev.end("-KILL");
-    let mut dev = Dev::start(&args);
+    let dev = Dev::start(&args);
     assert_eq!(dev.ask("eth_getBlockByNumber", &json!(["latest", false])), head);
     assert_eq!(dev.ask("eth_getBalance", &json!([SOMEBODY])), balance);
     assert_eq!(dev.end("-INT"), Some(0));
-    let mut dev = Dev::start(&args);
+    let dev = Dev::start(&args);
     assert_eq!(dev.ask("eth_blockNumber", &json!([])), head["number"]);
     assert_eq!(dev.end("-TERM"), Some(0));
 }
@@ -165,13 +116,13 @@ fn cast_speaks_to_it() {
     };
     let dev = Dev::start(&[]);
     let run = |args: &[&str]| {
-        let output =
-            Command::new(&cast).args(args).args(["--rpc-url", &dev.url()]).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-        text(&output.stdout).trim().to_owned()
+        let rpc = ["--rpc-url", dev.server.url()];
+        let said = Said::by(Command::new(&cast).args(args).args(rpc).stdin(Stdio::null()));
+        assert_eq!(said.code, 0, "{args:?}: {}", said.stderr);
+        said.stdout.trim().to_owned()
     };
     assert_eq!(run(&["block-number"]), "0");
-    let from = dev.ready["accounts"][1].as_str().unwrap();
+    let from = dev.server.ready["accounts"][1].as_str().unwrap();
     run(&["send", "--unlocked", "--from", from, SOMEBODY, "--value", "1ether"]);
     assert_eq!(run(&["block-number"]), "1");
     assert_eq!(run(&["balance", SOMEBODY]), "1000000000000000000");
@@ -246,8 +197,8 @@ fn blocks_come_by_themselves_if_asked() {
 fn fund_refuses_real_networks() {
     let dev = Dev::start(&["--chain-id", "1"]);
     let refused = dev.fund(&["--yes"]);
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(text(&refused.stderr).contains("chain 1 is a real network"));
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("chain 1 is a real network"));
     assert_eq!(dev.ask("eth_blockNumber", &json!([])), "0x0");
 }
 
@@ -255,12 +206,10 @@ fn fund_refuses_real_networks() {
 fn fund_works_with_anvil() {
     let Some(program) = anvil::program() else { return };
     let anvil = Anvil::start(&program);
-    let home = tempfile::tempdir().unwrap();
     let url = format!("http://127.0.0.1:{}", anvil.port());
-    let funded =
-        galen(home.path()).args(["dev", "fund", SOMEBODY, "--rpc-url", &url]).output().unwrap();
-    assert!(funded.status.success(), "{}", text(&funded.stderr));
-    let fields: Vec<String> = text(&funded.stdout).trim().split('\t').map(str::to_owned).collect();
+    let funded = Said::by(of(&Place::new()).args(["dev", "fund", SOMEBODY, "--rpc-url", &url]));
+    assert_eq!(funded.code, 0, "{}", funded.stderr);
+    let fields = &funded.cells()[0];
     assert_eq!((fields[0].as_str(), fields[2].as_str()), (SOMEBODY, "10000000000000000000"));
 }
 
@@ -268,13 +217,13 @@ fn fund_works_with_anvil() {
 #[test]
 fn served_chain_equals_anvil() {
     let Some(program) = anvil::program() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().display().to_string();
+    let directory = Place::new();
+    let path = directory.path("chain");
     let funded: Vec<String> = random::funded().iter().map(ToString::to_string).collect();
     let mut args = vec!["--dir", &path];
     args.extend(funded.iter().flat_map(|account| ["--fund", account]));
     let dev = Dev::start(&args);
-    let rpc = Rpc::connect(dev.port);
+    let rpc = Rpc::connect(dev.server.port());
     let ours = Box::new(move |method: &str, params: &Value| rpc.request(method, params));
     let counts = random::compare(ours, Anvil::start(&program), 77, 500);
     assert!(random::total(&counts, "done") > 100 && random::total(&counts, "failed") > 30);

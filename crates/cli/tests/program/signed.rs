@@ -1,31 +1,19 @@
 //! Documents that are signed by parts, by commands: signed, proposed, extracted, verified, and tampered with.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
-#[allow(dead_code, reason = "shared with the other tests")]
-#[path = "people/world.rs"]
-mod world;
-
-use std::process::Command;
 
 use serde_json::Value;
-use world::{Person, World, at, items, mode};
 
-/// What is hidden and nothing else may say.
-const HIDDEN: &str = "Zyxtonorine";
+use crate::{
+    common::{CANARY as HIDDEN, Said, at, galen, items, mode},
+    world::{Pair, Person, World},
+};
 
 const NOTE: &str = r#"{"resourceType":"Condition","recordedDate":"2026-03-02","code":{"text":"asthma"},"subject":{"display":"somebody"},"note":[{"text":"Zyxtonorine"}]}"#;
 
 /// `galen verify` of somebody without profile, folder and password.
 fn verify(world: &World, args: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_galen"));
-    for variable in ["ETH_RPC_URL", "ETH_PASSWORD", "GALEN_PROFILE", "GALEN_HOME"] {
-        command.env_remove(variable);
-    }
-    let said = command.arg("verify").args(args).args(["--home", &world.path("nobody")]).output();
-    let said = said.unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (said.status.code().unwrap(), text(said.stdout), text(said.stderr))
+    let mut command = galen();
+    let said = Said::by(command.arg("verify").args(args).args(["--home", &world.path("nobody")]));
+    (said.code, said.stdout, said.stderr)
 }
 
 /// Outcome of a check.
@@ -34,53 +22,30 @@ fn outcome<'a>(lines: &'a str, check: &str) -> &'a str {
     line.unwrap_or_else(|| panic!("{check}: {lines}")).split('\t').nth(1).unwrap()
 }
 
+/// A hospital and its patient, and a clinician whom the patient knows.
 struct Ward {
-    world: World,
-    hospital: Person,
-    patient: Person,
+    pair: Pair,
     clinician: Person,
 }
 
 impl Ward {
     fn new() -> Self {
-        let world = World::start();
-        let hospital = world.person("hospital", "organization", None);
-        let (ledger, block) = world.found(&[hospital.id]);
-        let (ledger, block) = (format!("{ledger:#x}"), block.to_string());
-        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-        hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
-        hospital.ok(&["init", "--network", "test"]);
-        let card = world.path("hospital.card");
-        hospital.ok(&["contact", "card", "--out", &card]);
-        let patient = world.person("patient", "patient", Some(&card));
-        let clinician = world.person("clinician", "reader", Some(&card));
-        for person in [&patient, &clinician] {
-            person.ok(&["init", "--from", &card, "--as", "hospital"]);
-        }
-        let introduction = world.path("introduction");
-        patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-        let of_patient = world.path("patient.card");
-        patient.ok(&["contact", "card", "--out", &of_patient]);
-        hospital.ok(&["contact", "add", &of_patient, "--as", "anna"]);
-        hospital.ok(&["contact", "add", &introduction]);
-        let of_clinician = world.path("clinician.card");
-        clinician.ok(&["contact", "card", "--out", &of_clinician]);
-        patient.ok(&["contact", "add", &of_clinician, "--as", "dr-gray", "--verified"]);
-        Self { world, hospital, patient, clinician }
+        let pair = Pair::meet();
+        let clinician = pair.world.guest("clinician", "reader", &pair.hospital);
+        pair.world.meet(&pair.patient, &clinician, &["--as", "dr-gray", "--verified"]);
+        Self { pair, clinician }
     }
 
     /// Proposes a file; the patient accepts. Gives the record's id.
     fn accepted(&self, file: &str) -> String {
-        let proposed = self.hospital.json(&["record", "propose", "--to", "anna", file]);
-        self.patient.ok(&["record", "accept", "--all"]);
-        at(&proposed, "/proposals/0/records/0").to_owned()
+        at(&self.pair.accepted(file), "/proposals/0/records/0").to_owned()
     }
 }
 
 #[test]
 fn parts_of_a_record_are_shown_and_verified_by_anybody() {
     let ward = Ward::new();
-    let (world, patient) = (&ward.world, &ward.patient);
+    let (world, patient) = (&ward.pair.world, &ward.pair.patient);
     let note = world.write("note.json", NOTE);
     let record = ward.accepted(&note);
     let shown = patient.json(&["record", "show", &record]);
@@ -91,13 +56,13 @@ fn parts_of_a_record_are_shown_and_verified_by_anybody() {
     let extract = ["record", "extract", &record, "--hide", "*.note", "--out", &file];
     let extracted = patient.json(&extract);
     assert!(extracted["hidden"].as_u64().unwrap() > 0);
-    assert_eq!(mode(&world.file("shown.json")), 0o600);
+    assert_eq!(mode(world.file("shown.json")), 0o600);
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains("asthma") && !text.contains(HIDDEN));
 
     // With nothing but the file; then with a node; then knowing the author.
     let card = world.path("hospital.card");
-    let hospital = format!("{:#x}", ward.hospital.id);
+    let hospital = format!("{:#x}", ward.pair.hospital.id);
     let stranger = format!("{:#x}", patient.id);
     let node = ["--rpc-url", &world.url];
     let (code, said, _) = verify(world, &[&file]);
@@ -155,7 +120,7 @@ fn tampered(world: &World, text: &str) {
 }
 
 fn wrong_requests(ward: &Ward, record: &str) {
-    let (patient, out) = (&ward.patient, ward.world.path("out.json"));
+    let (patient, out) = (&ward.pair.patient, ward.pair.world.path("out.json"));
     let extract = |pattern| ["record", "extract", record, "--hide", pattern, "--out", &out];
     patient.fails(2, "Condition.nott", &extract("Condition.nott"));
     patient.fails(
@@ -164,13 +129,13 @@ fn wrong_requests(ward: &Ward, record: &str) {
         &["record", "extract", "x", "--only", "*.id", "--out", &out],
     );
     patient.fails(3, "", &["record", "extract", "0x0123456789", "--only", "*.id", "--out", &out]);
-    let note = ward.world.path("note.json");
+    let note = ward.pair.world.path("note.json");
     patient.fails(
         2,
         "not a signed document",
         &["record", "extract", &note, "--only", "*.id", "--out", &out],
     );
-    let shown = ward.world.path("shown.json");
+    let shown = ward.pair.world.path("shown.json");
     let again = ["record", "extract", record, "--hide", "*.note", "--out", &shown];
     patient.fails(2, "exists", &again);
 }
@@ -178,7 +143,8 @@ fn wrong_requests(ward: &Ward, record: &str) {
 #[test]
 fn a_clinician_signs_and_the_hospital_proposes_what_was_signed() {
     let ward = Ward::new();
-    let (world, patient, clinician) = (&ward.world, &ward.patient, &ward.clinician);
+    let (world, patient) = (&ward.pair.world, &ward.pair.patient);
+    let clinician = &ward.clinician;
     let note = world.write("note.json", NOTE);
     let bad = world.write("bad.json", r#"{"resourceType":"Ghost"}"#);
     let folder = world.path("signed");
@@ -187,7 +153,7 @@ fn a_clinician_signs_and_the_hospital_proposes_what_was_signed() {
     let answer: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!((items(&answer, "/documents").len(), items(&answer, "/rejects").len()), (1, 1));
     let file = at(&answer, "/documents/0/file").to_owned();
-    assert_eq!(mode(std::path::Path::new(&file)), 0o600);
+    assert_eq!(mode(&file), 0o600);
 
     let record = ward.accepted(&folder);
     let shown = patient.json(&["record", "show", &record]);
@@ -214,7 +180,7 @@ fn a_clinician_signs_and_the_hospital_proposes_what_was_signed() {
     let forged = world.path("forged.signed");
     let (code, said, _) = verify(world, &[&forged]);
     assert!(code == 5 && outcome(&said, "signature") == "fails", "{said}");
-    let refused = ward.hospital.run(&["record", "propose", "--to", "anna", &forged]);
+    let refused = ward.pair.hospital.run(&["record", "propose", "--to", "anna", &forged]);
     assert!(
         refused.code == 2 && refused.stdout.contains("not signed by who it says"),
         "{}",

@@ -1,35 +1,23 @@
 //! People at a terminal: what is asked, what is not shown, what no means, and what Ctrl-C leaves behind.
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
-
-#[path = "terminal/screen.rs"]
-mod screen;
 
 use std::{
     net::TcpListener,
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, Instant},
 };
 
-use alloy::providers::{Provider as _, ProviderBuilder};
-use alloy_primitives::Address;
+use alloy::providers::Provider as _;
 use galen_chain::{Account, KeySigner, Ledger};
 use galen_crypto::{Keystore, RootSeed};
 use galen_sdk::{Galen, Identity};
 use galen_storage::Storage;
 use pty_process::blocking::Command;
-use screen::Screen;
-use world::{Person, World};
 
-const PASSWORD: &str = "correct horse battery staple";
-/// BIP-39's vector for 32 bytes of 0x7f.
-const WORDS: &str = "legal winner thank year wave sausage worth useful legal winner thank year wave sausage \
-    worth useful legal winner thank year wave sausage worth title";
+use crate::{
+    common::{CHEAP_PASSWORDS, PASSWORD, VARIABLES, WORDS, block_on},
+    screen::Screen,
+    world::{Person, Strangers},
+};
 
 const CTRL_C: &str = "\x03";
 const SIGINT: i32 = 2;
@@ -37,7 +25,7 @@ const SIGINT: i32 = 2;
 /// The program at a terminal, with a folder of its own and nothing answered beforehand.
 fn galen(home: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_galen"));
-    for name in ["ETH_RPC_URL", "ETH_PASSWORD", "GALEN_PROFILE", "NO_COLOR", "CLICOLOR_FORCE"] {
+    for name in VARIABLES {
         command = command.env_remove(name);
     }
     command
@@ -45,7 +33,7 @@ fn galen(home: &Path, args: &[&str]) -> Command {
         .env("TERM", "xterm-256color")
         .env("HOME", home.join("nobody"))
         .env("GALEN_HOME", home)
-        .env("GALEN_TEST_SCRYPT_LOG_N", "2")
+        .env(CHEAP_PASSWORDS.0, CHEAP_PASSWORDS.1)
         .current_dir(home)
 }
 
@@ -140,7 +128,7 @@ fn ctrl_c_at_a_question_leaves_nothing_behind() {
 /// Ctrl-C while a node does not answer: at once, and the person saw what was waited for.
 #[test]
 fn ctrl_c_ends_a_wait() {
-    let cast = Meeting::new();
+    let cast = Strangers::new();
     // Accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
@@ -158,43 +146,17 @@ fn ctrl_c_ends_a_wait() {
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-/// Two people and an organization on one chain.
-struct Meeting {
-    world: World,
-    hospital: Person,
-    patient: Person,
-    card: String,
-    /// Address and first block of the ledger.
-    ledger: (Address, u64),
-}
-
-impl Meeting {
-    fn new() -> Self {
-        let world = World::start();
-        let hospital = world.person("hospital", "organization", None);
-        let founded = world.found(&[hospital.id]);
-        let (ledger, block) = (format!("{:#x}", founded.0), founded.1.to_string());
-        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-        hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
-        hospital.ok(&["init", "--network", "test"]);
-        let card = world.path("hospital.card");
-        hospital.ok(&["contact", "card", "--out", &card]);
-        let patient = world.person("patient", "patient", Some(&card));
-        Self { world, hospital, patient, card, ledger: founded }
-    }
-
+impl Strangers {
     /// Publishes the keys of another seed with somebody's wallet.
     fn publish(&self, person: &Person, seed: &RootSeed) {
         let keystore = std::fs::read_to_string(person.home.join("keystores/default")).unwrap();
         let password = std::fs::read_to_string(&person.password).unwrap();
         let keystore = Keystore::from_json(&keystore).unwrap();
         let key = keystore.decrypt(password.trim_end().as_bytes()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+        block_on(async {
             let account = Account::new(KeySigner::from_key(&key).unwrap());
-            let provider = ProviderBuilder::new().connect_http(self.world.url.parse().unwrap());
-            let (address, block) = self.ledger;
-            let ledger = Ledger::connect(provider, address, block).await.unwrap();
+            let (address, block) = self.world.ledger();
+            let ledger = Ledger::connect(self.world.provider(), address, block).await.unwrap();
             let storage = Storage::local(self.world.path("store")).await.unwrap();
             let galen = Galen::new(ledger.paid_by(&account), storage);
             galen.organization(Identity::new(account, seed)).publish_keys().await.unwrap();
@@ -203,16 +165,15 @@ impl Meeting {
 
     /// How many blocks there are: one for each transaction.
     fn blocks(&self) -> u64 {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let provider = ProviderBuilder::new().connect_http(self.world.url.parse().unwrap());
-        runtime.block_on(provider.get_block_number()).unwrap()
+        let provider = self.world.provider();
+        block_on(async { provider.get_block_number().await.unwrap() })
     }
 }
 
 /// Enter means no, no means that nothing is signed and sent, and only a clear yes goes on.
 #[test]
 fn no_is_the_answer_unless_the_person_says_yes() {
-    let cast = Meeting::new();
+    let cast = Strangers::new();
     let fresh = cast.world.file("fresh");
     std::fs::create_dir(&fresh).unwrap();
     let newcomer = Person { home: fresh.clone(), ..cast.patient.clone() };
@@ -248,7 +209,7 @@ fn no_is_the_answer_unless_the_person_says_yes() {
 /// Other keys than the ones in the book: an alarm, and not even `--yes` takes them.
 #[test]
 fn changed_keys_are_taken_only_after_a_yes_of_their_own() {
-    let cast = Meeting::new();
+    let cast = Strangers::new();
     cast.patient.ok(&["contact", "add", &cast.card, "--as", "hospital", "--verified"]);
     // Somebody who has the hospital's wallet, and another seed, publishes other keys under its id.
     let seed = RootSeed::from_bytes([0x7f; 32]);
@@ -262,8 +223,7 @@ fn changed_keys_are_taken_only_after_a_yes_of_their_own() {
     for file in ["keystores/default", "networks.toml"] {
         std::fs::copy(cast.hospital.home.join(file), home.join(file)).unwrap();
     }
-    let words = cast.world.write("words", WORDS);
-    std::fs::set_permissions(&words, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let words = cast.world.private("words", WORDS);
     let changed = Person { home, ..cast.hospital.clone() };
     let init = ["init", "--role", "organization", "--account", "default", "--network", "test"];
     changed.ok(&[&init[..], &["--restore", "--seed-words-file", &words]].concat());

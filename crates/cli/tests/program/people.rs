@@ -1,45 +1,18 @@
 //! The story of the demo, told by people at their own machines: one process for each command, one folder
 //! for each person, a chain that another process serves, and a store that they share.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
-
-#[path = "../../storage/tests/twin/bee.rs"]
-mod bee;
 
 use std::{
-    collections::BTreeMap,
-    ops::Deref,
     process::{Command, Stdio},
-    sync::{PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, Instant},
 };
 
-use alloy::providers::ProviderBuilder;
-use alloy_primitives::Address;
-use bee::{Bee, Fault};
-use galen_chain::{Account, CosignPolicy, Ledger, key_from_mnemonic};
-use galen_crypto::RootSeed;
-use galen_fhir::Category;
-use galen_sdk::{Galen, GrantRequest, Identity, MAX_READS, NewRecord};
-use galen_storage::Storage;
-use galen_types::{Plaintext, Purpose, RecordKey};
 use serde_json::{Value, json};
-use world::{Person, World, at, items, mode};
 
-/// What the records say and nothing else may.
-const CANARY: &str = "Zyxtonorine";
-
-fn bundle(salt: &str) -> String {
-    format!(
-        r#"{{"resourceType":"Bundle","type":"collection","entry":[
-        {{"fullUrl":"urn:uuid:1","resource":{{"resourceType":"Condition","recordedDate":"2026-03-02","code":{{"text":"{CANARY} {salt}"}},"subject":{{"display":"somebody"}}}}}},
-        {{"fullUrl":"urn:uuid:2","resource":{{"resourceType":"Coverage","status":"active","beneficiary":{{"display":"somebody"}},"payor":[{{"display":"{CANARY}"}}]}}}}]}}"#
-    )
-}
+use crate::{
+    bee::{Bee, Fault},
+    common::{CANARY, at, bundle, files, items, mode},
+    world::{Person, World},
+};
 
 /// Hospital, patient, insurer and physician, who know each other.
 struct Cast {
@@ -48,75 +21,24 @@ struct Cast {
     patient: Person,
     insurer: Person,
     physician: Person,
-    /// A member whose key the test holds.
-    member: Account,
-    /// Address and first block of the ledger.
-    ledger: (Address, u64),
-}
-
-/// Held to write by the test that measures time, so that no other runs beside it.
-static TIME: RwLock<()> = RwLock::new(());
-
-/// People who know each other, while nobody measures time.
-struct Meeting {
-    cast: Cast,
-    _time: RwLockReadGuard<'static, ()>,
-}
-
-impl Deref for Meeting {
-    type Target = Cast;
-
-    fn deref(&self) -> &Cast {
-        &self.cast
-    }
 }
 
 impl Cast {
-    fn meet() -> Meeting {
-        let time = TIME.read().unwrap_or_else(PoisonError::into_inner);
-        Meeting { cast: Self::gather(), _time: time }
-    }
-
     fn gather() -> Self {
         let world = World::start();
-        let hospital = world.person("hospital", "organization", None);
-        let physician = world.person("physician", "organization", None);
-        let member = Account::random();
-        let founded = world.found(&[hospital.id, physician.id, member.id()]);
-        let ledger = format!("{:#x}", founded.0);
-        let block = founded.1.to_string();
-        for member in [&hospital, &physician] {
-            let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-            member.ok(&[&add[..], &["--finality", "instant"]].concat());
-            member.ok(&["init", "--network", "test"]);
+        let [hospital, physician] = world.members(["hospital", "physician"]);
+        let [patient, insurer] = [("patient", "patient"), ("insurer", "reader")]
+            .map(|(name, role)| world.guest(name, role, &hospital));
+        for person in [&patient, &insurer] {
+            person.trust_the_head();
         }
-        let card = world.path("hospital.card");
-        hospital.ok(&["contact", "card", "--out", &card]);
-        let patient = world.person("patient", "patient", Some(&card));
-        let insurer = world.person("insurer", "reader", Some(&card));
-        let cast = Self { world, hospital, patient, insurer, physician, member, ledger: founded };
-        for person in [&cast.patient, &cast.insurer] {
-            person.ok(&["init", "--from", &card, "--as", "hospital"]);
-            person.ok(&[
-                "network",
-                "add",
-                at(&person.json(&["network", "list"]), "/networks/0/name"),
-                "--finality",
-                "instant",
-            ]);
+        for reader in [&insurer, &physician] {
+            world.meet(&patient, reader, &["--as", &reader.name, "--verified"]);
+            world.meet(reader, &patient, &["--as", "anna"]);
         }
-        cast.exchange("insurer", &cast.insurer);
-        cast.exchange("physician", &cast.physician);
-        let introduction = cast.world.path("introduction");
-        cast.patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-        let patient_card = cast.world.path("patient.card");
-        cast.patient.ok(&["contact", "card", "--out", &patient_card]);
-        cast.hospital.ok(&["contact", "add", &patient_card, "--as", "anna", "--mrn", "12345"]);
-        cast.hospital.ok(&["contact", "add", &introduction]);
-        for reader in [&cast.insurer, &cast.physician] {
-            reader.ok(&["contact", "add", &patient_card, "--as", "anna"]);
-        }
-        cast
+        world.introduce(&patient, &hospital);
+        world.meet(&hospital, &patient, &["--as", "anna", "--mrn", "12345"]);
+        Self { world, hospital, patient, insurer, physician }
     }
 
     fn person(&self, name: &str) -> &Person {
@@ -125,13 +47,6 @@ impl Cast {
             "patient" => &self.patient,
             _ => &self.insurer,
         }
-    }
-
-    /// The patient takes somebody's card.
-    fn exchange(&self, name: &str, person: &Person) {
-        let card = self.world.path(&format!("{name}.card"));
-        person.ok(&["contact", "card", "--out", &card]);
-        self.patient.ok(&["contact", "add", &card, "--as", name, "--verified"]);
     }
 
     /// A proposal of two records, accepted; gives the ids of the two, Condition first.
@@ -150,7 +65,7 @@ impl Cast {
 
 #[test]
 fn people_tell_the_whole_story_by_commands() {
-    let cast = Cast::meet();
+    let cast = Cast::gather();
     let (hospital, patient) = (&cast.hospital, &cast.patient);
     propose_and_accept(&cast);
     let (problems, billing) = {
@@ -232,7 +147,7 @@ fn propose_and_accept(cast: &Cast) {
     patient.ok(&["record", "show", &id, "--out", &folder]);
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path()).collect();
     assert_eq!(files.len(), 2);
-    assert_eq!(mode(world.file("proposed").as_path()), 0o700);
+    assert_eq!(mode(world.file("proposed")), 0o700);
     assert!(files.iter().all(|file| mode(file) == 0o600));
 
     let first = patient.json(&["record", "accept", &id, "--only", "0"]);
@@ -288,7 +203,7 @@ fn grant_and_read(cast: &Cast, problems: &str, billing: &str) -> String {
         &line,
     ]);
     assert_eq!(at(&granted, "/consent/grantee/name"), "insurer");
-    assert_eq!(mode(world.file("for-insurer.txt").as_path()), 0o600);
+    assert_eq!(mode(world.file("for-insurer.txt")), 0o600);
     let taken = insurer.json(&["grant", "add", &line]);
     assert_eq!((at(&taken, "/state"), at(&taken, "/categories/0")), ("live", "billing"));
     insurer.ok(&["grant", "add", at(&granted, "/grant")]);
@@ -466,7 +381,7 @@ const UNREADABLE: [&str; 6] = [
 
 #[test]
 fn wrong_requests_say_what_is_wrong_and_what_to_do() {
-    let cast = Cast::meet();
+    let cast = Cast::gather();
     let (problems, _) = cast.records();
     let input = cast.world.path("discharge.json");
     let nobody = "0x00000000000000000000000000000000000000aa";
@@ -496,7 +411,7 @@ fn wrong_requests_say_what_is_wrong_and_what_to_do() {
 /// Cosigned: who has signed and who is missing moves as a line of text.
 #[test]
 fn a_cosigned_record_waits_for_its_cosigners() {
-    let cast = Cast::meet();
+    let cast = Cast::gather();
     let (hospital, patient, physician) = (&cast.hospital, &cast.patient, &cast.physician);
     let input = cast.world.write("discharge.json", &bundle("first"));
     let physician_id = format!("{:#x}", physician.id);
@@ -523,7 +438,7 @@ fn a_cosigned_record_waits_for_its_cosigners() {
 #[test]
 fn an_interrupted_import_goes_on_without_a_duplicate() {
     const DOCUMENTS: usize = 120;
-    let cast = Cast::meet();
+    let cast = Cast::gather();
     let line = |n: usize| {
         format!(
             r#"{{"resourceType":"Condition","code":{{"text":"{n}"}},"subject":{{"display":"x"}}}}"#
@@ -577,7 +492,7 @@ fn an_interrupted_import_goes_on_without_a_duplicate() {
 #[test]
 fn an_interrupted_attachment_goes_on_where_it_was() {
     const LEN: usize = 24 << 20;
-    let cast = Cast::meet();
+    let cast = Cast::gather();
     let bytes: Vec<u8> = (0..LEN).map(|n| ((n * 7) >> 9).to_le_bytes()[0]).collect();
     let scan = cast.world.file("scan.dcm");
     std::fs::write(&scan, &bytes).unwrap();
@@ -586,7 +501,7 @@ fn an_interrupted_attachment_goes_on_where_it_was() {
         [&args[..], &["--media-type", "application/dicom", "--category", "imaging"]].concat();
     let imports = cast.hospital.home.join("profiles/default/imports");
     let store = cast.world.file("store");
-    let longest = || files_below(&store).iter().map(|(_, len)| *len).max().unwrap_or(0);
+    let longest = || lengths_below(&store).into_iter().max().unwrap_or(0);
     let mut cuts = 0;
     for step in 0..4 {
         let mut process = cast
@@ -614,9 +529,8 @@ fn an_interrupted_attachment_goes_on_where_it_was() {
     }
     assert!(cuts >= 2, "the import was cut {cuts} times");
     cast.hospital.ok(&args);
-    let kept = files_below(&store);
-    let kept: Vec<_> = kept.iter().filter(|(_, len)| *len > LEN as u64).collect();
-    assert_eq!(kept.len(), 1, "{kept:?}");
+    let kept = lengths_below(&store);
+    assert_eq!(kept.iter().filter(|len| **len > LEN as u64).count(), 1, "{kept:?}");
     cast.patient.ok(&["record", "accept", "--all"]);
     let list = cast.patient.json(&["record", "list", "--state", "current"]);
     let records = items(&list, "/records");
@@ -635,13 +549,13 @@ fn an_attachment_killed_while_it_is_sent_goes_on_where_it_was() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let node = runtime.block_on(Bee::start());
     node.fail("POST bytes", Fault::Slow(Duration::from_millis(300)), usize::MAX);
-    let mut cast = Cast::meet();
+    let mut cast = Cast::gather();
     // The hospital keeps a copy of its own; the patient has nothing but the node to read it from.
     let own = cast.world.path("own");
     let copied = Command::new("cp").args(["-r", &cast.world.path("store"), &own]).status();
     assert!(copied.unwrap().success());
-    cast.cast.hospital.store = format!("swarm:{},local:{own}", node.url);
-    cast.cast.patient.store = format!("{},swarm:{}", cast.patient.store, node.url);
+    cast.hospital.store = format!("swarm:{},local:{own}", node.url);
+    cast.patient.store = format!("{},swarm:{}", cast.patient.store, node.url);
     let bytes: Vec<u8> = (0..LEN).map(|n| ((n * 11) >> 9).to_le_bytes()[0]).collect();
     let scan = cast.world.file("scan.dcm");
     std::fs::write(&scan, &bytes).unwrap();
@@ -670,7 +584,7 @@ fn an_attachment_killed_while_it_is_sent_goes_on_where_it_was() {
     let needed = u32::try_from(node.store().received.len()).unwrap();
     assert!(sent() <= needed + cuts * UNDER_WAY, "{} of {needed} blocks, {cuts} cuts", sent());
     let imports = cast.hospital.home.join("profiles/default/imports");
-    let journal = files_below(&imports).remove(0).0;
+    let journal = files(&imports).remove(0);
     let journal = std::fs::read_to_string(journal).unwrap();
     assert_eq!(journal.matches(r#""step":"sealed""#).count(), 1, "{journal}");
     node.heal();
@@ -682,15 +596,9 @@ fn an_attachment_killed_while_it_is_sent_goes_on_where_it_was() {
     assert!(std::fs::read(copy).unwrap() == bytes, "byte for byte");
 }
 
-/// Files of a folder and the folders in it, and their lengths. What goes away meanwhile is left out.
-fn files_below(folder: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let below = |path: std::path::PathBuf| match path.metadata() {
-        Ok(found) if found.is_dir() => files_below(&path),
-        Ok(found) => vec![(path, found.len())],
-        Err(_) => Vec::new(),
-    };
-    entries.flatten().flat_map(|entry| below(entry.path())).collect()
+/// Lengths of the files below a folder. What goes away meanwhile is left out.
+fn lengths_below(folder: &std::path::Path) -> Vec<u64> {
+    files(folder).iter().flat_map(|path| path.metadata()).map(|found| found.len()).collect()
 }
 
 fn journal_lines(folder: &std::path::Path) -> usize {
@@ -700,77 +608,4 @@ fn journal_lines(folder: &std::path::Path) -> usize {
         bytes.iter().filter(|byte| **byte == b'\n').count()
     };
     entries.map(|entry| lines(entry.unwrap().path())).sum()
-}
-
-/// A chart with ten thousand events is listed in two seconds, without a server.
-#[test]
-fn ten_thousand_events_are_listed_in_two_seconds() {
-    const EVENTS: usize = 10_000;
-    // A debug build needs about five times as long for its own part of the work.
-    let limit = Duration::from_secs(if cfg!(debug_assertions) { 4 } else { 2 });
-    let _alone = TIME.write().unwrap_or_else(PoisonError::into_inner);
-    let cast = Cast::gather();
-    let patient = format!("{:#x}", crowded_chart(&cast, EVENTS));
-    let look = || {
-        let started = Instant::now();
-        let said = cast.hospital.ok(&["audit", "--patient", &patient, "--json"]);
-        let elapsed = started.elapsed();
-        let audit: Value = serde_json::from_str(&said.stdout).unwrap();
-        assert!(items(&audit, "/entries").len() >= EVENTS);
-        assert_eq!(audit["complete"], true);
-        elapsed
-    };
-    // The quickest of a few: a machine that does other things at the same time only ever adds to it.
-    let first = (0..2).map(|_| {
-        let _ = std::fs::remove_dir_all(cast.hospital.home.join("cache"));
-        look()
-    });
-    let first = first.min().unwrap();
-    assert!(first < 5 * limit, "the first look takes {first:?}");
-    let later = (0..4).map(|_| look()).min().unwrap();
-    assert!(later < limit, "a later look takes {later:?}");
-}
-
-/// A patient whose records were read that often, made by the SDK: a command for each would take minutes.
-fn crowded_chart(cast: &Cast, reads: usize) -> Address {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let identity = || Identity::new(Account::random(), &RootSeed::generate().unwrap());
-        let provider = ProviderBuilder::new().connect_http(cast.world.url.parse().unwrap());
-        let payer = Account::new(key_from_mnemonic(world::MNEMONIC, 8).unwrap());
-        let ledger = Ledger::connect(provider, cast.ledger.0, cast.ledger.1).await.unwrap();
-        let storage = Storage::local(cast.world.path("store")).await.unwrap();
-        let galen = Galen::new(ledger.paid_by(&payer), storage);
-        let hospital = galen.organization(Identity::new(cast.member.clone(), &RootSeed::generate().unwrap()));
-        let (patient, reader) = (galen.patient(identity()), galen.grantee(identity()));
-        hospital.publish_keys().await.unwrap();
-        patient.publish_keys().await.unwrap();
-        reader.publish_keys().await.unwrap();
-        let envelope = patient.introduce(hospital.id()).await.unwrap();
-        let contact = hospital.meet(&envelope).await.unwrap();
-        let document = |n: usize| {
-            let text = format!(r#"{{"resourceType":"Condition","code":{{"text":"{n}"}},"subject":{{"display":"x"}}}}"#);
-            NewRecord::fhir(Category::Problems.index(), Plaintext::new(text.into_bytes()))
-        };
-        let nobody = CosignPolicy::default();
-        let announced = hospital.propose(&contact, (0..MAX_READS).map(document), &nobody).await.unwrap();
-        let proposal = announced[0].proposal;
-        patient.answer(proposal, 0..MAX_READS, [], &nobody, &BTreeMap::new()).await.unwrap();
-        let granted = patient
-            .grant(&GrantRequest {
-                grantee: reader.id(),
-                categories: vec![Category::Problems.index()],
-                purposes: [Purpose::Treatment].into_iter().collect(),
-                not_before: None,
-                lifetime: 1_000_000,
-            })
-            .await
-            .unwrap();
-        let records: Vec<RecordKey> = announced[0].records.clone();
-        for _ in 0..reads.div_ceil(MAX_READS) {
-            let (id, consent) = (patient.id(), &granted.consent);
-            reader.log(id, consent, Purpose::Treatment, &records).await.unwrap();
-        }
-        patient.id()
-    })
 }

@@ -3,57 +3,23 @@
 //!
 //! A first run tells which calls touch the profile; of those a sample is cut off, spread evenly, so that each test
 //! stays within half a minute.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a skipped test says so, and one that cannot go on panics"
-)]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
-
-#[path = "people/cuts.rs"]
-mod cuts;
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use cuts::{Cut, cut_everywhere, has_strace};
 use galen_crypto::Keystore;
 use serde_json::Value;
-use world::{Person, World, at, items};
 
-const KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318";
+use crate::{
+    common::{KEY, at, condition, has_strace, items},
+    cuts::{Cut, cut_everywhere},
+    world::{Person, Strangers},
+};
 
-/// A hospital and a patient who know each other's network.
-struct Meeting {
-    world: World,
-    hospital: Person,
-    patient: Person,
-    card: String,
-}
-
-impl Meeting {
-    fn new() -> Self {
-        let world = World::start();
-        let hospital = world.person("hospital", "organization", None);
-        let (ledger, block) = world.found(&[hospital.id]);
-        let (ledger, block) = (format!("{ledger:#x}"), block.to_string());
-        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-        hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
-        hospital.ok(&["init", "--network", "test"]);
-        let card = world.path("hospital.card");
-        hospital.ok(&["contact", "card", "--out", &card]);
-        let patient = world.person("patient", "patient", Some(&card));
-        Self { world, hospital, patient, card }
-    }
-
+impl Strangers {
     /// Keeps a person's folder aside; gives what puts it back.
     fn keep(&self, person: &Person, name: &str) -> impl FnMut() + use<> {
         let (home, kept) = (person.home.clone(), self.world.file(name));
@@ -83,10 +49,9 @@ fn wallets_and_networks_are_whole() {
     if !has_strace() {
         return;
     }
-    let cast = Meeting::new();
+    let cast = Strangers::new();
     let person = &cast.hospital;
-    let key = cast.world.write("key", KEY);
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let key = cast.world.private("key", KEY);
     let password = fs::read_to_string(&person.password).unwrap();
 
     let import = ["wallet", "import", "payer", "--secret-file", &key];
@@ -133,7 +98,7 @@ fn the_private_book_its_archive_and_backups_are_whole() {
     if !has_strace() {
         return;
     }
-    let cast = Meeting::new();
+    let cast = Strangers::new();
     let patient = &cast.patient;
     patient.ok(&["init"]);
     let contacts = |person: &Person| person.json(&["contact", "list"]);
@@ -197,7 +162,7 @@ fn a_consent_and_its_terms_are_never_apart() {
     if !has_strace() {
         return;
     }
-    let cast = Meeting::new();
+    let cast = Strangers::new();
     let patient = &cast.patient;
     patient.ok(&["init", "--from", &cast.card, "--as", "hospital"]);
     let grant = ["consent", "grant", "--to", "hospital", "--category", "problems"];
@@ -231,24 +196,15 @@ fn an_import_proposes_each_document_once() {
     if !has_strace() {
         return;
     }
-    let cast = Meeting::new();
+    let cast = Strangers::new();
     let (hospital, patient) = (&cast.hospital, &cast.patient);
     patient.ok(&["init", "--from", &cast.card, "--as", "hospital"]);
-    let (card, introduction) = (cast.world.path("card"), cast.world.path("introduction"));
-    patient.ok(&["contact", "card", "--out", &card]);
-    patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-    hospital.ok(&["contact", "add", &card, "--as", "anna"]);
-    hospital.ok(&["contact", "add", &introduction]);
+    cast.world.introduce(patient, hospital);
     let file = cast.world.path("import.ndjson");
     let round = std::cell::Cell::new(0);
     let prepare = || {
         round.set(round.get() + 1);
-        let line = |n: usize| {
-            let text = format!("{} {n}", round.get());
-            format!(
-                r#"{{"resourceType":"Condition","code":{{"text":"{text}"}},"subject":{{"display":"x"}}}}"#
-            )
-        };
+        let line = |n| condition(&format!("{} {n}", round.get()));
         cast.world.write("import.ndjson", &(0..3).map(line).collect::<Vec<_>>().join("\n"));
     };
     let propose = ["record", "propose", "--to", "anna", &file];

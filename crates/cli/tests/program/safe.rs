@@ -3,17 +3,10 @@
 //!
 //! Needs the compiled contracts: `GALEN_SAFE` names the folder of the npm package
 //! `@safe-global/safe-contracts` 1.4.1, unpacked. Skipped without, unless `GALEN_REQUIRE_SAFE=1`.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
-
-#[allow(dead_code, reason = "shared with the other tests")]
-#[path = "people/world.rs"]
-mod world;
 
 use std::{
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -27,7 +20,11 @@ use alloy::{
 use alloy_primitives::{Address, B256, Bytes, U256};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde_json::Value;
-use world::{Person, World, at, items};
+
+use crate::{
+    common::{MNEMONIC, Said, at, block_on, items},
+    world::{Person, World},
+};
 
 alloy::sol! {
     function setup(address[] owners, uint256 threshold, address to, bytes data, address fallbackHandler, address paymentToken, uint256 payment, address paymentReceiver);
@@ -50,7 +47,7 @@ fn package() -> Option<PathBuf> {
 
 /// Makes Safes of these owners, two of whom must sign.
 async fn make_safe(url: &str, package: &Path, owners: Vec<Address>) -> Address {
-    let key = MnemonicBuilder::<English>::default().phrase(world::MNEMONIC).index(7).unwrap();
+    let key = MnemonicBuilder::<English>::default().phrase(MNEMONIC).index(7).unwrap();
     let wallet = EthereumWallet::from(key.build().unwrap());
     let provider =
         ProviderBuilder::new().wallet(wallet).connect_http(url.parse().unwrap()).erased();
@@ -111,14 +108,11 @@ impl Ward {
         let (one, two) = (address("one"), address("two"));
         world.fund(one.parse().unwrap());
         let owners = vec![one.parse().unwrap(), two.parse().unwrap(), third.id];
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        ward.id = runtime.block_on(make_safe(&world.url, package, owners));
+        ward.id = block_on(make_safe(&world.url, package, owners));
         let safe = format!("{:#x}", ward.id);
-        let founded = world.found(&[ward.id]);
-        let (ledger, block) = (format!("{:#x}", founded.0), founded.1.to_string());
+        world.found(&[ward.id]);
         for person in [&ward, &third] {
-            let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-            person.ok(&[&add[..], &["--finality", "instant"]].concat());
+            world.add_network(person);
         }
         let patient = world.newcomer("patient");
         Self { world, ward, third, patient, safe }
@@ -134,17 +128,11 @@ impl Ward {
 
     /// The patient meets the ward.
     fn meet(&self) {
-        let (card, introduction) = (self.world.path("ward.card"), self.world.path("introduction"));
-        self.ward.ok(&["contact", "card", "--out", &card]);
-        let id =
-            at(&self.patient.json(&["init", "--from", &card, "--no-publish"]), "/id").to_owned();
-        self.world.fund(id.parse().unwrap());
+        let card = self.world.card(&self.ward);
+        let made = self.patient.json(&["init", "--from", &card, "--no-publish"]);
+        self.world.fund(at(&made, "/id").parse().unwrap());
         self.patient.ok(&["init", "--from", &card, "--as", "ward"]);
-        let card = self.world.path("patient.card");
-        self.patient.ok(&["contact", "card", "--out", &card]);
-        self.patient.ok(&["contact", "introduce", "ward", "--out", &introduction]);
-        self.ward.ok(&["contact", "add", &card, "--as", "anna"]);
-        self.ward.ok(&["contact", "add", &introduction]);
+        self.world.introduce(&self.patient, &self.ward);
     }
 
     fn start(&self, args: &[&str]) -> Running {
@@ -242,16 +230,15 @@ fn refusals(cast: &Ward, request: &str) {
     let (ward, third) = (&cast.ward, &cast.third);
     let line = std::fs::read_to_string(request).unwrap();
     // Nobody to ask: the answer is no.
-    let (code, said) = unasked(third, &["wallet", "sign", request]);
-    assert_eq!(code, 8, "{said}");
-    assert!(said.contains("For contract wallet") && said.contains("no terminal"), "{said}");
+    let said = Said::by(&mut third.unanswered(&["wallet", "sign", request]));
+    assert_eq!((said.code, said.stdout.as_str()), (8, ""), "{}", said.stderr);
+    for part in ["For contract wallet", "no terminal"] {
+        assert!(said.stderr.contains(part), "{}", said.stderr);
+    }
     // Not an owner, and the contract wallet itself.
     let stranger = &cast.patient;
     stranger.ok(&["init", "--role", "reader", "--no-publish"]);
-    let founded = third.json(&["network", "list"]);
-    let at = |field: &str| at(&founded, &format!("/networks/0/{field}")).to_owned();
-    let block = founded.pointer("/networks/0/deployed_in").unwrap().to_string();
-    stranger.ok(&["network", "add", "test", "--ledger", &at("ledger"), "--deployed-in", &block]);
+    cast.world.add_network(stranger);
     stranger.ok(&["init", "--network", "test", "--no-publish"]);
     stranger.fails(2, "is not an owner of the contract wallet", &["wallet", "sign", request]);
     ward.fails(2, "is a contract wallet itself", &["wallet", "sign", request]);
@@ -259,7 +246,7 @@ fn refusals(cast: &Ward, request: &str) {
     let body = line.trim().strip_prefix("galen:sign:").unwrap();
     let json = String::from_utf8(BASE64.decode(body).unwrap()).unwrap();
     let parts: Value = serde_json::from_str(&json).unwrap();
-    let text = |pointer: &str| world::at(&parts, pointer).to_owned();
+    let text = |pointer: &str| at(&parts, pointer).to_owned();
     let (zero, other) = (format!("{:#x}", B256::ZERO), format!("{:#x}", third.id));
     let rows = [
         ("digest is not that", text("/digest"), zero.clone()),
@@ -288,14 +275,4 @@ fn refusals(cast: &Ward, request: &str) {
         assert_eq!((said.code, &*said.stdout), (2, ""), "{reason}: {}", said.stderr);
         assert!(said.stderr.contains(reason), "{reason}: {}", said.stderr);
     }
-}
-
-/// Runs a command without `--yes`, where nobody can be asked.
-fn unasked(person: &Person, args: &[&str]) -> (i32, String) {
-    let with = person.command(args);
-    let mut command = Command::new(with.get_program());
-    command.args(with.get_args().filter(|arg| *arg != "--yes")).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    assert!(output.stdout.is_empty());
-    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }

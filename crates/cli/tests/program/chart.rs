@@ -1,14 +1,12 @@
 //! One chart over two hospitals, by commands alone.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
 
 use galen_fhir::Document;
 use serde_json::{Value, json};
-use world::{Person, World, at, items};
+
+use crate::{
+    common::{at, items, mode},
+    world::{Person, World},
+};
 
 const RXNORM: &str = "http://www.nlm.nih.gov/research/umls/rxnorm";
 
@@ -45,20 +43,9 @@ struct Town {
 impl Town {
     fn found() -> Self {
         let world = World::start();
-        let north = world.person("north", "organization", None);
-        let south = world.person("south", "organization", None);
-        let (ledger, block) = world.found(&[north.id, south.id]);
-        let (ledger, block) = (format!("{ledger:#x}"), block.to_string());
-        for hospital in [&north, &south] {
-            let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-            hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
-            hospital.ok(&["init", "--network", "test"]);
-        }
-        let (north_card, south_card) = (world.path("north.card"), world.path("south.card"));
-        north.ok(&["contact", "card", "--out", &north_card]);
-        south.ok(&["contact", "card", "--out", &south_card]);
-        let patient = world.person("patient", "patient", Some(&north_card));
-        patient.ok(&["init", "--from", &north_card, "--as", "north"]);
+        let [north, south] = world.members(["north", "south"]);
+        let patient = world.guest("patient", "patient", &north);
+        let south_card = world.card(&south);
         let second = patient.json(&[
             "init",
             "--profile",
@@ -77,8 +64,7 @@ impl Town {
         ]);
         world.fund(at(&second, "/id").parse().unwrap());
         patient.ok(&["init", "--profile", "second", "--from", &south_card, "--as", "south"]);
-        let network = patient.json(&["network", "list"]);
-        patient.ok(&["network", "add", at(&network, "/networks/0/name"), "--finality", "instant"]);
+        patient.trust_the_head();
         let town = Self { world, north, south, patient };
         town.introduce(&town.north, "north", "default");
         town.introduce(&town.south, "south", "second");
@@ -245,10 +231,10 @@ fn exports(town: &Town) {
     let (ips, list) = (town.world.path("ips.json"), town.world.path("list.json"));
     let both = ["chart", "--with", "second", "--ips", &ips, "--list", &list];
     assert_eq!(items(&town.patient.json(&both), "/files").len(), 2);
-    for (file, mode) in [(&ips, 0o600), (&list, 0o600)] {
+    for file in [&ips, &list] {
         let bytes = std::fs::read(file).unwrap();
         Document::read(&bytes).unwrap();
-        assert_eq!(world::mode(std::path::Path::new(file)), mode);
+        assert_eq!(mode(file), 0o600);
     }
     let read: Value = serde_json::from_slice(&std::fs::read(&ips).unwrap()).unwrap();
     let patients =

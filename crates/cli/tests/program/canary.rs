@@ -2,32 +2,24 @@
 //!
 //! Every command of a story runs under strace, which writes down what each process is started with and what it
 //! writes. Each secret is looked for as it is, in hex and in base64 at every offset.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a skipped test says so, and one that cannot go on panics"
-)]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
 
 use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use galen_chain::words_from_seed;
 use galen_crypto::Keystore;
-use serde_json::Value;
-use world::{Person, World, at, items, traced};
+
+use crate::{
+    common::{KEY, Server, at, files, has_strace, items, set_mode, traced},
+    world::{Person, World},
+};
 
 /// What only the documents say.
 const DIAGNOSIS: &str = "Zyxtonorine intolerance";
@@ -38,9 +30,6 @@ const TOKEN: &str = "tok-9f2c77e1-for-a-store";
 
 /// What the hospital types about its patient; its own arguments and its own lists may show it.
 const MRN: &str = "MRN-77310-QX";
-
-/// What is imported as another wallet.
-const KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
@@ -107,23 +96,6 @@ fn unescaped(name: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files(&path, found) } else { found.push(path) }
-    }
-}
-
-fn has_strace() -> bool {
-    let found = Command::new("strace").arg("-V").output().is_ok_and(|out| out.status.success());
-    let required = std::env::var("GALEN_REQUIRE_STRACE").is_ok_and(|value| value == "1");
-    assert!(found || !required, "strace is required and missing");
-    if !found {
-        eprintln!("skipped: strace is missing");
-    }
-    found
-}
-
 /// The scanner finds what is there, at each place and in each form.
 #[test]
 fn a_secret_that_leaks_is_found() {
@@ -152,8 +124,7 @@ fn a_secret_that_leaks_is_found() {
         let mut command = traced(folder.path(), "bash");
         command.stdin(fs::File::open(&path).unwrap()).current_dir(folder.path());
         command.output().unwrap();
-        let mut traces = Vec::new();
-        files(folder.path(), &mut traces);
+        let traces = files(folder.path());
         let secrets = std::slice::from_ref(&secret);
         let scan = |path: &PathBuf| scan_trace(&fs::read_to_string(path).unwrap(), secrets);
         let trace = traces.iter().find(|path| path.file_name().unwrap() != "leak").unwrap();
@@ -184,26 +155,17 @@ impl Story {
         let traces = world.file("traces");
         fs::create_dir(&traces).unwrap();
         world.traces = Some(traces.clone());
-        let hospital = world.person("hospital", "organization", None);
-        let (ledger, block) = world.found(&[hospital.id]);
-        let (ledger, block) = (format!("{ledger:#x}"), block.to_string());
-        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-        hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
-        hospital.ok(&["init", "--network", "test"]);
-        let card = world.path("hospital.card");
-        hospital.ok(&["contact", "card", "--out", &card, "--png", &world.path("card.png")]);
-        let patient = world.person("patient", "patient", Some(&card));
-        patient.ok(&["init", "--from", &card, "--as", "hospital"]);
+        let [hospital] = world.members(["hospital"]);
+        let (card, picture) = (world.path("hospital.card"), world.path("card.png"));
+        hospital.ok(&["contact", "card", "--out", &card, "--png", &picture]);
+        let patient = world.guest("patient", "patient", &hospital);
         let store = guarded_store();
         for person in [&hospital, &patient] {
-            let folder = person.home.join("profiles/default");
-            let mut profile = fs::read_to_string(folder.join("profile.toml")).unwrap();
             let table = "kind = \"ipfs\"\ntoken_file = \"store.token\"";
-            profile.push_str(&format!("\n[stores.guarded]\nurls = [\"{store}\"]\n{table}\n"));
-            fs::write(folder.join("profile.toml"), profile).unwrap();
-            fs::write(folder.join("store.token"), TOKEN).unwrap();
-            fs::set_permissions(folder.join("store.token"), fs::Permissions::from_mode(0o600))
-                .unwrap();
+            person.set(&format!("[stores.guarded]\nurls = [\"{store}\"]\n{table}"));
+            let token = person.home.join("profiles/default/store.token");
+            fs::write(&token, TOKEN).unwrap();
+            set_mode(&token, 0o600);
         }
         Self { world, hospital, patient, traces, shown: BTreeSet::new() }
     }
@@ -252,7 +214,7 @@ fn guarded_store() -> String {
 }
 
 /// `galen relay`, traced like the rest.
-struct Relay(Child, String);
+struct Relay(Server);
 
 impl Relay {
     fn start(story: &Story) -> Self {
@@ -262,12 +224,7 @@ impl Relay {
         let wallet = items(&list, "/wallets").iter().find(|it| at(it, "/name") == "relay").unwrap();
         person.ok(&["dev", "fund", at(wallet, "/address")]);
         let listen = ["relay", "--listen", "127.0.0.1:0", "--account", "relay", "--json"];
-        let mut child =
-            person.command(&listen).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
-        Self(child, at(&ready, "/url").to_owned())
+        Self(Server::start(&mut person.command(&listen)))
     }
 }
 
@@ -308,21 +265,20 @@ fn look_around(person: &Person, key: &str) {
 fn tell(story: &mut Story) {
     let (hospital, mut patient) = (story.hospital.clone(), story.patient.clone());
     let path = |name: &str| story.world.path(name);
-    let private = |name: &str, text: &str| {
-        let file = story.world.write(name, text);
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        file
-    };
     let (introduction, card, line) = (path("introduction"), path("patient.card"), path("grant"));
     let (read, backup) = (path("read"), path("backup"));
-    let (key, wrong) = (private("key", KEY), private("wrong", "another password entirely"));
-    let input = private("in.json", &bundle("first"));
-    let amended = private("in2.json", &bundle("second"));
-    let refused = private("bad.json", &bundle("x").replace("\"code\"", "\"birthDate\""));
+    let (key, wrong) = (
+        story.world.private("key", KEY),
+        story.world.private("wrong", "another password entirely"),
+    );
+    let input = story.world.private("in.json", &bundle("first"));
+    let amended = story.world.private("in2.json", &bundle("second"));
+    let refused =
+        story.world.private("bad.json", &bundle("x").replace("\"code\"", "\"birthDate\""));
 
     let relay = Relay::start(story);
     patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-    patient.ok(&["contact", "card", "--out", &card, "--relay", &relay.1]);
+    patient.ok(&["contact", "card", "--out", &card, "--relay", relay.0.url()]);
     hospital.ok(&["contact", "add", &card, "--as", "anna", "--mrn", MRN]);
     hospital.ok(&["contact", "add", &introduction]);
     hospital.ok(&["record", "propose", "--to", "anna", &input]);
@@ -332,7 +288,7 @@ fn tell(story: &mut Story) {
     let proposal = at(&inbox, "/proposals/0/id");
     patient.ok(&["record", "show", proposal]);
     story.shows(&patient, &["record", "show", proposal, "--only", "0", "--fhir"]);
-    patient.ok(&["record", "accept", "--all", "--relay", &relay.1]);
+    patient.ok(&["record", "accept", "--all", "--relay", relay.0.url()]);
     let list = patient.json(&["record", "list"]);
     let record = at(&list, "/records/0/id");
     story.shows(&patient, &["record", "get", record]);
@@ -411,11 +367,9 @@ fn no_secret_is_anywhere_it_does_not_belong() {
 
 /// What is left on disk, but for what the test itself wrote.
 fn scan_files(story: &Story, secrets: &[&Secret]) {
-    let mut found = Vec::new();
-    files(story.world.place.path(), &mut found);
     let given = ["key", "wrong", "in.json", "in2.json", "bad.json"].map(|it| story.world.file(it));
     let mut looked = 0;
-    for path in found {
+    for path in files(story.world.root()) {
         let is_given =
             given.contains(&path) || path.ends_with("password") || path.ends_with("store.token");
         if is_given || path.starts_with(&story.traces) {

@@ -1,11 +1,5 @@
 //! What others choose to call themselves, their files and their errors moves nothing on a terminal: no escape
 //! codes, no turned direction, no line that looks like the program's own.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,7 +7,11 @@ use std::{
 };
 
 use serde_json::Value;
-use world::{Person, Said, World};
+
+use crate::{
+    common::Said,
+    world::{Person, Strangers},
+};
 
 /// Each does something to a terminal or a reader that text should not.
 const PAYLOADS: [&str; 10] = [
@@ -42,13 +40,9 @@ const COLORS: [&str; 4] = ["\x1b[1;31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"];
 
 /// Runs a command as at a terminal, where escape codes are not taken out.
 fn run(person: &Person, args: &[&str]) -> Said {
-    let output = person.command(args).env("CLICOLOR_FORCE", "1").output().unwrap();
-    let text = |bytes: Vec<u8>| {
-        let text = String::from_utf8(bytes).unwrap();
-        COLORS.iter().fold(text, |text, color| text.replace(color, ""))
-    };
-    let (code, stdout) = (output.status.code().unwrap_or(-1), text(output.stdout));
-    Said { code, stdout, stderr: text(output.stderr) }
+    let said = Said::by(person.command(args).env("CLICOLOR_FORCE", "1"));
+    let text = |text| COLORS.iter().fold(text, |text: String, color| text.replace(color, ""));
+    Said { code: said.code, stdout: text(said.stdout), stderr: text(said.stderr) }
 }
 
 fn check(said: &Said, payload: &str) {
@@ -98,16 +92,7 @@ fn lying_node(text: &str) -> String {
 
 #[test]
 fn what_others_write_is_inert() {
-    let world = World::start();
-    let hospital = world.person("hospital", "organization", None);
-    let (ledger, block) = world.found(&[hospital.id]);
-    let (ledger, block) = (format!("{ledger:#x}"), block.to_string());
-    let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-    hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
-    hospital.ok(&["init", "--network", "test"]);
-    let card = world.path("hospital.card");
-    hospital.ok(&["contact", "card", "--out", &card]);
-    let patient = world.person("patient", "patient", Some(&card));
+    let Strangers { world, hospital, patient, .. } = Strangers::new();
     patient.ok(&["init"]);
     for (number, payload) in PAYLOADS.iter().enumerate() {
         // A name on a card.

@@ -1,25 +1,20 @@
 //! Several places for content, as their owner sets them, sees them, loses them and mends them.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
-
-#[path = "../../storage/tests/twin/bee.rs"]
-mod bee;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::PathBuf,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use bee::{Batch, Bee, Fault};
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use world::{Person, World, at, items};
+
+use crate::{
+    bee::{Batch, Bee, Fault},
+    common::{Place, Said, at, files, galen, items, kill, set_mode},
+    world::{Pair, Person, World},
+};
 
 const PROFILE: &str = r#"
 id = "0x2c7536e3605d9c16a7a3d7b1898e529396a65c23"
@@ -28,41 +23,29 @@ account = "nobody"
 "#;
 
 /// A folder with one profile.
-struct Machine(tempfile::TempDir);
+struct Machine(Place);
 
 impl Machine {
     fn new(settings: &str) -> Self {
-        let machine = Self(tempfile::tempdir().unwrap());
+        let machine = Self(Place::new());
         fs::create_dir_all(machine.profile()).unwrap();
         fs::write(machine.profile().join("profile.toml"), format!("{settings}\n")).unwrap();
         machine
     }
 
-    fn home(&self) -> &Path {
-        self.0.path()
-    }
-
     fn profile(&self) -> PathBuf {
-        self.home().join("profiles/default")
+        self.0.file("profiles/default")
     }
 
-    /// Exit code, standard output, standard error.
-    fn run(&self, args: &[&str]) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_galen"));
-        for name in ["ETH_RPC_URL", "ETH_PASSWORD", "GALEN_PROFILE", "GALEN_HOME"] {
-            command.env_remove(name);
-        }
-        command.args(args).arg("--home").arg(self.home()).stdin(Stdio::null());
-        let output = command.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    fn run(&self, args: &[&str]) -> Said {
+        Said::by(galen().args(args).arg("--home").arg(self.0.root()))
     }
 
     /// Settings by name: value and origin.
     fn shown(&self, args: &[&str]) -> impl Fn(&str) -> (String, String) + use<> {
-        let (code, stdout, stderr) = self.run(&[&["config", "show", "--json"], args].concat());
-        assert_eq!(code, 0, "{stderr}");
-        let shown: Value = serde_json::from_str(&stdout).unwrap();
+        let said = self.run(&[&["config", "show", "--json"], args].concat());
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let shown = said.json();
         move |name| {
             let setting = &shown["settings"][name];
             let text = |key: &str| setting[key].as_str().unwrap_or_default().to_owned();
@@ -71,9 +54,10 @@ impl Machine {
     }
 
     fn refuses(&self, args: &[&str], says: &str) {
-        let (code, stdout, stderr) = self.run(&[&["config", "show"], args].concat());
-        assert_eq!((code, stdout.as_str()), (2, ""), "{args:?}: {stderr}");
-        assert!(stderr.contains(says) && stderr.contains("help: "), "{says}: {stderr}");
+        let said = self.run(&[&["config", "show"], args].concat());
+        assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{args:?}: {}", said.stderr);
+        let has = |text| said.stderr.contains(text);
+        assert!(has(says) && has("help: "), "{says}: {}", said.stderr);
     }
 }
 
@@ -166,43 +150,17 @@ fn wrong_places_are_refused_with_what_to_do() {
     ] {
         let machine = Machine::new(&format!("{PROFILE}{table}"));
         machine.refuses(&[], says);
-        let (_, stdout, stderr) = machine.run(&["config", "show"]);
-        assert!(!format!("{stdout}{stderr}").contains("hunter2"), "{stderr}");
+        let said = machine.run(&["config", "show"]);
+        assert!(!format!("{}{}", said.stdout, said.stderr).contains("hunter2"), "{}", said.stderr);
     }
 }
 
-/// A hospital and its patient, who know each other.
-struct Pair {
-    world: World,
-    hospital: Person,
-    patient: Person,
+/// A hospital and its patient, whose new content goes to the directory `a`.
+fn pair() -> Pair {
+    Pair::meet_in(World::start_with_store("a"))
 }
 
 impl Pair {
-    /// New content of both goes to the directory `a`.
-    fn meet() -> Self {
-        let world = World::start();
-        let store = format!("local:{}", world.path("a"));
-        let mut hospital = world.person("hospital", "organization", None);
-        hospital.store.clone_from(&store);
-        let (ledger, block) = world.found(&[hospital.id]);
-        let (ledger, block) = (format!("{ledger:#x}"), block.to_string());
-        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-        hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
-        hospital.ok(&["init", "--network", "test"]);
-        let card = world.path("hospital.card");
-        hospital.ok(&["contact", "card", "--out", &card]);
-        let mut patient = world.person("patient", "patient", Some(&card));
-        patient.store = store;
-        patient.ok(&["init", "--from", &card, "--as", "hospital"]);
-        let (introduction, card) = (world.path("introduction"), world.path("patient.card"));
-        patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-        patient.ok(&["contact", "card", "--out", &card]);
-        hospital.ok(&["contact", "add", &card, "--as", "anna"]);
-        hospital.ok(&["contact", "add", &introduction]);
-        Self { world, hospital, patient }
-    }
-
     /// A store list of these directories.
     fn list(&self, names: &[&str]) -> String {
         names
@@ -226,7 +184,7 @@ impl Pair {
     /// Where a directory keeps a content.
     fn file(&self, store: &str, content: &str) -> PathBuf {
         let digits = content.strip_prefix("swarm:").unwrap();
-        let found = walk(&self.world.file(store)).into_iter().find(|path| {
+        let found = files(&self.world.file(store)).into_iter().find(|path| {
             path.parent().unwrap().parent().unwrap().ends_with("swarm")
                 && path.to_string_lossy().replace('/', "").ends_with(digits)
         });
@@ -234,16 +192,10 @@ impl Pair {
     }
 }
 
-fn walk(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
-}
-
 /// Code and object of a command.
 fn said(person: &Person, args: &[&str]) -> (i32, Value) {
     let said = person.run(&[args, &["--json"]].concat());
-    let object = serde_json::from_str(&said.stdout);
-    (said.code, object.unwrap_or_else(|error| panic!("{error}: {} {}", said.stdout, said.stderr)))
+    (said.code, said.json())
 }
 
 fn presences(checked: &Value) -> Vec<(&str, &str)> {
@@ -256,7 +208,7 @@ fn presences(checked: &Value) -> Vec<(&str, &str)> {
 
 #[test]
 fn copies_are_checked_repaired_copied_and_pruned() {
-    let mut pair = Pair::meet();
+    let mut pair = pair();
     pair.hospital.store = pair.list(&["a", "b"]);
     pair.propose("first");
     pair.patient.ok(&["record", "accept", "--all"]);
@@ -272,7 +224,7 @@ fn copies_are_checked_repaired_copied_and_pruned() {
     let file = pair.file("a", &content);
     let mut bytes = fs::read(&file).unwrap();
     bytes[4_100] ^= 1;
-    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    set_mode(&file, 0o600);
     fs::write(&file, bytes).unwrap();
     let (code, checked) = said(hospital, &["content", "check", "--whole", &record[..12]]);
     assert_eq!((code, presences(&checked)), (5, vec![("local", "damaged"), ("local-2", "whole")]));
@@ -321,17 +273,9 @@ fn prune(pair: &Pair, needed: &str) {
     let rejected = at(waiting.unwrap(), "/content").to_owned();
     pair.patient.ok(&["record", "reject", proposal]);
 
-    let mut unasked = hospital.command(&["content", "prune"]);
-    let args: Vec<_> =
-        unasked.get_args().filter(|arg| *arg != "--yes").map(ToOwned::to_owned).collect();
-    unasked = {
-        let mut again = Command::new(unasked.get_program());
-        again.args(args).stdin(Stdio::null());
-        again
-    };
-    let output = unasked.env("GALEN_TEST_SCRYPT_LOG_N", "4").output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(8), "{stderr}");
+    let unanswered = Said::by(&mut hospital.unanswered(&["content", "prune"]));
+    let stderr = unanswered.stderr;
+    assert_eq!(unanswered.code, 8, "{stderr}");
     assert!(stderr.contains(&rejected) && stderr.contains("needs an answer"), "{stderr}");
     pair.file("a", &rejected);
 
@@ -344,7 +288,7 @@ fn prune(pair: &Pair, needed: &str) {
     assert_eq!((code, lines), (0, vec![released("local"), released("local-2")]));
     for store in ["a", "b"] {
         let digits = rejected.strip_prefix("swarm:").unwrap();
-        let files = walk(&pair.world.file(store));
+        let files = files(&pair.world.file(store));
         assert!(!files.iter().any(|path| path.to_string_lossy().ends_with(&digits[2..])));
         pair.file(store, needed);
     }
@@ -360,11 +304,9 @@ fn bee() -> (Runtime, Bee) {
     (runtime, bee)
 }
 
-/// Adds to somebody's profile.
-fn settings(person: &Person, text: &str) {
-    let file = person.home.join("profiles/default/profile.toml");
-    let before = fs::read_to_string(&file).unwrap();
-    fs::write(file, format!("{before}\n{text}\n")).unwrap();
+/// Settings by which what lies in the directory `a` is still read.
+fn old(pair: &Pair) -> String {
+    format!("[stores.old]\nkind = \"local\"\ndirectory = {:?}", pair.world.path("a"))
 }
 
 /// The findings of a check of `galen doctor`.
@@ -375,7 +317,7 @@ fn findings(report: &Value, check: &str) -> Vec<(String, String)> {
 
 #[test]
 fn a_store_that_takes_nothing_is_told_and_gets_its_copy_later() {
-    let mut pair = Pair::meet();
+    let mut pair = pair();
     let (_runtime, bee) = bee();
     bee.store().batches.clear();
     pair.hospital.store = format!("{},swarm:{}", pair.list(&["a"]), bee.url);
@@ -421,15 +363,12 @@ fn a_store_that_takes_nothing_is_told_and_gets_its_copy_later() {
 
 #[test]
 fn faults_of_stores_have_a_code_and_say_what_to_do() {
-    let pair = Pair::meet();
+    let pair = pair();
     let file = pair.world.write(
         "one.json",
         r#"{"resourceType":"Condition","subject":{"reference":"Patient/1"},"code":{"text":"one"}}"#,
     );
-    settings(
-        &pair.hospital,
-        &format!("[stores.old]\nkind = \"local\"\ndirectory = {:?}", pair.world.path("a")),
-    );
+    pair.hospital.set(&old(&pair));
     let with = |store: String| Person { store, ..pair.hospital.clone() };
     let propose = ["record", "propose", "--to", "anna", file.as_str()];
     let batch = "ba".repeat(32);
@@ -443,17 +382,17 @@ fn faults_of_stores_have_a_code_and_say_what_to_do() {
         &propose,
     );
     let guarded = "[stores.guarded]\nkind = \"swarm\"\ntoken_file = \"bee.token\"";
-    settings(&pair.hospital, guarded);
+    pair.hospital.set(guarded);
     with("old,guarded".to_owned()).fails(3, "there is no token file", &propose);
     let token = pair.hospital.home.join("profiles/default/bee.token");
     fs::write(&token, "open-sesame").unwrap();
-    fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    set_mode(&token, 0o644);
     with("old,guarded".to_owned()).fails(
         2,
         "others on this machine can read the token file",
         &propose,
     );
-    fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    set_mode(&token, 0o600);
     fs::write(&token, "open sesame").unwrap();
     with("old,guarded".to_owned()).fails(2, "one word of visible characters", &propose);
     fs::write(&token, "open-sesame\n").unwrap();
@@ -474,12 +413,9 @@ fn faults_of_stores_have_a_code_and_say_what_to_do() {
 
 #[test]
 fn an_interrupted_upload_says_how_to_go_on_and_goes_on() {
-    let pair = Pair::meet();
+    let pair = pair();
     let (_runtime, bee) = bee();
-    settings(
-        &pair.hospital,
-        &format!("[stores.old]\nkind = \"local\"\ndirectory = {:?}", pair.world.path("a")),
-    );
+    pair.hospital.set(&old(&pair));
     let hospital = Person { store: format!("swarm:{}", bee.url), ..pair.hospital.clone() };
     let file = pair.world.file("scan.dcm");
     fs::write(&file, (0..6_000_000_u32).map(|byte| (byte % 251) as u8).collect::<Vec<_>>())
@@ -498,7 +434,7 @@ fn an_interrupted_upload_says_how_to_go_on_and_goes_on() {
         std::thread::sleep(Duration::from_millis(20));
     }
     std::thread::sleep(Duration::from_millis(300));
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    kill("-INT", child.id());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{stderr}");
@@ -522,10 +458,7 @@ fn an_interrupted_upload_says_how_to_go_on_and_goes_on() {
     assert!(sent.iter().filter(|times| **times > 1).count() <= 1, "{sent:?}");
     assert_eq!(items(&pair.patient.json(&["record", "inbox"]), "/proposals").len(), 1);
     let patient = Person { store: format!("swarm-gateway:{}", bee.url), ..pair.patient.clone() };
-    settings(
-        &patient,
-        &format!("[stores.old]\nkind = \"local\"\ndirectory = {:?}", pair.world.path("a")),
-    );
+    patient.set(&old(&pair));
     let inbox = patient.json(&["record", "inbox"]);
     patient.ok(&[
         "record",

@@ -1,19 +1,12 @@
 //! Sharing with people who do not have Galen, through the program.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-#![allow(clippy::print_stderr, reason = "a skipped test must say so")]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
-    os::unix::fs::PermissionsExt,
+    ops::Deref,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -23,68 +16,55 @@ use galen_sdk::{
     health_link::HealthLink,
 };
 use serde_json::Value;
-use tempfile::TempDir;
-use world::{World, at, mode};
+
+use crate::{
+    common::{Place, Said, Server, at, galen, mode},
+    world::Pair,
+};
 
 const PASSCODE: &str = "Qz7-canary-passcode";
 
 /// Somebody with a folder.
-struct Sharer {
-    home: TempDir,
+struct Sharer(Place);
+
+impl Deref for Sharer {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.0
+    }
 }
 
 impl Sharer {
     fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let code = home.path().join("code");
-        fs::write(&code, format!("{PASSCODE}\n")).unwrap();
-        fs::set_permissions(&code, PermissionsExt::from_mode(0o600)).unwrap();
-        Self { home }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.home.path().join(name).to_str().unwrap().to_owned()
+        let home = Place::new();
+        home.private("code", &format!("{PASSCODE}\n"));
+        Self(home)
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_galen"));
-        command.args(args).arg("--home").arg(self.home.path()).stdin(Stdio::null());
+        let mut command = galen();
+        command.args(args).arg("--home").arg(self.root());
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
+    fn run(&self, args: &[&str]) -> Said {
+        Said::by(&mut self.command(args))
     }
 
     fn json(&self, args: &[&str]) -> Value {
-        let output = self.run(&[args, &["--json", "--yes"]].concat());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{args:?}: {said}");
-        assert!(!said.contains(PASSCODE), "{said}");
-        serde_json::from_slice(&output.stdout).unwrap()
+        let said = self.run(&[args, &["--json", "--yes"]].concat());
+        assert_eq!(said.code, 0, "{args:?}: {}", said.stderr);
+        assert!(!said.stderr.contains(PASSCODE), "{}", said.stderr);
+        said.json()
     }
 
-    /// The profile's server, and where it answers.
+    /// The profile's server, and where it answers. It ends as a power failure would end it.
     fn serve(&self, listen: &str) -> (Server, String) {
-        let mut child = self
-            .command(&["share", "serve", "--listen", listen, "--json", "--quiet"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
-        (Server(child), ready["url"].as_str().unwrap().to_owned())
-    }
-}
-
-/// Ends as a power failure would end it.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let flags = ["share", "serve", "--listen", listen, "--json", "--quiet"];
+        let server = Server::start(&mut self.command(&flags));
+        let url = server.url().to_owned();
+        (server, url)
     }
 }
 
@@ -144,7 +124,7 @@ fn files_for_any_host_are_ciphertext_and_the_link_opens_them() {
     }
     assert_eq!(fs::read_to_string(&kept).unwrap().trim(), at(&shared, "/link"));
     // A person is warned and asked, and without one nothing is shared.
-    let output = sharer.run(&[
+    let said = sharer.run(&[
         "share",
         "--file",
         &fixture("../../tests/fixtures/patient.json"),
@@ -153,12 +133,10 @@ fn files_for_any_host_are_ciphertext_and_the_link_opens_them() {
         "--out",
         &sharer.path("no"),
     ]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(8));
-    assert!(
-        said.contains("NOT logged on chain") && said.contains("cannot be taken back"),
-        "{said}"
-    );
+    assert_eq!(said.code, 8);
+    for part in ["NOT logged on chain", "cannot be taken back"] {
+        assert!(said.stderr.contains(part), "{}", said.stderr);
+    }
     assert!(!Path::new(&sharer.path("no")).exists());
 }
 
@@ -186,13 +164,11 @@ fn links_are_served_opened_listed_and_stopped() {
         args.extend(code.iter().flat_map(|code| ["--passcode-file", code]));
         sharer.run(&args)
     };
-    assert_eq!(open("none", None).status.code(), Some(4));
-    assert!(open("got", Some(&sharer.path("code"))).status.success());
+    assert_eq!(open("none", None).code, 4);
+    assert_eq!(open("got", Some(&sharer.path("code"))).code, 0);
     assert_eq!(fs::read(sharer.path("got/1.json")).unwrap(), fs::read(&patient).unwrap());
-    let wrong = sharer.path("wrong");
-    fs::write(&wrong, "1234").unwrap();
-    fs::set_permissions(&wrong, PermissionsExt::from_mode(0o600)).unwrap();
-    assert_eq!(open("none", Some(&wrong)).status.code(), Some(4));
+    let wrong = sharer.private("wrong", "1234");
+    assert_eq!(open("none", Some(&wrong)).code, 4);
     // A card comes out as a card.
     let card = fixture("tests/cmd/input/anna.smart-health-card");
     let second = sharer.json(&["share", "--file", &card, "--base-url", &base, "--once"]);
@@ -201,7 +177,7 @@ fn links_are_served_opened_listed_and_stopped() {
     assert_eq!(at(&received, "/files/0/kind"), "card");
     let again =
         sharer.run(&["share", "open", at(&second, "/link"), "--out", &sharer.path("again")]);
-    assert_eq!(again.status.code(), Some(3));
+    assert_eq!(again.code, 3);
     let id = at(&shared, "/id");
     let listed = sharer.json(&["share", "list", id]);
     assert_eq!(listed["links"][0]["opened"], 1);
@@ -211,9 +187,9 @@ fn links_are_served_opened_listed_and_stopped() {
     assert_eq!(states["links"].as_array().unwrap().len(), 2);
     // While it is served, by another process; and whoever asks then gets nothing.
     assert_eq!(at(&sharer.json(&["share", "stop", id]), "/links/0/state"), "stopped");
-    assert_eq!(open("late", Some(&sharer.path("code"))).status.code(), Some(3));
+    assert_eq!(open("late", Some(&sharer.path("code"))).code, 3);
     // One server for each folder.
-    assert_eq!(sharer.run(&["share", "serve", "--listen", "127.0.0.1:0"]).status.code(), Some(6));
+    assert_eq!(sharer.run(&["share", "serve", "--listen", "127.0.0.1:0"]).code, 6);
     drop(server);
 }
 
@@ -301,8 +277,7 @@ fn other_viewers_and_we_read_each_others_links() {
         assert_eq!(files[0]["contentType"], "application/fhir+json", "{name}");
         assert_eq!(at(&files, "/0/text"), fs::read_to_string(&patient).unwrap(), "{name}");
     }
-    let wrong = sharer.home.path().join("wrong");
-    fs::write(&wrong, "0000").unwrap();
+    let wrong = sharer.write("wrong", "0000");
     let output = python("shl.py")
         .unwrap()
         .args(["open", &sharer.path("coded")])
@@ -315,20 +290,18 @@ fn other_viewers_and_we_read_each_others_links() {
         (r#"{"remainingAttempts":9}"#, &Value::from(401))
     );
     // The other way round: their host, their compression, our reader.
-    let theirs = sharer.home.path().join("theirs");
+    let theirs = sharer.file("theirs");
     fs::create_dir(&theirs).unwrap();
     fs::copy(&patient, theirs.join("document.json")).unwrap();
-    let mut host =
-        python("shl.py").unwrap().arg("host").arg(&theirs).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let host = Server(host);
-    let made: Value = serde_json::from_str(&line).unwrap();
+    let host = Server::start(python("shl.py").unwrap().arg("host").arg(&theirs));
     let link = sharer.path("their-link");
-    fs::write(&link, at(&made, "/link")).unwrap();
+    fs::write(&link, at(&host.ready, "/link")).unwrap();
     let received = sharer.json(&["share", "open", &link, "--out", &sharer.path("received")]);
     assert_eq!((at(&received, "/files/0/kind"), at(&received, "/label")), ("fhir", "Ein Befund"));
-    assert_eq!(fs::read_to_string(sharer.path("received/1.json")).unwrap(), at(&made, "/text"));
+    assert_eq!(
+        fs::read_to_string(sharer.path("received/1.json")).unwrap(),
+        at(&host.ready, "/text")
+    );
     drop(host);
 }
 
@@ -354,32 +327,7 @@ fn jwcrypto_and_we_agree_on_cards() {
 /// chain's log of reads has nothing of it.
 #[test]
 fn records_of_a_chart_are_shared_byte_for_byte() {
-    let world = World::start();
-    let hospital = world.person("hospital", "organization", None);
-    let founded = world.found(&[hospital.id]);
-    let (ledger, block) = (format!("{:#x}", founded.0), founded.1.to_string());
-    hospital.ok(&[
-        "network",
-        "add",
-        "test",
-        "--ledger",
-        &ledger,
-        "--deployed-in",
-        &block,
-        "--finality",
-        "instant",
-    ]);
-    hospital.ok(&["init", "--network", "test"]);
-    let card = world.path("hospital.card");
-    hospital.ok(&["contact", "card", "--out", &card]);
-    let patient = world.person("patient", "patient", Some(&card));
-    patient.ok(&["init", "--from", &card, "--as", "hospital"]);
-    let introduction = world.path("introduction");
-    patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-    let patient_card = world.path("patient.card");
-    patient.ok(&["contact", "card", "--out", &patient_card]);
-    hospital.ok(&["contact", "add", &patient_card, "--as", "anna"]);
-    hospital.ok(&["contact", "add", &introduction]);
+    let Pair { world, hospital, patient } = &Pair::meet();
     let condition = |text: &str| {
         format!(
             r#"{{ "resourceType":"Condition","code":{{"text":"{text}"}},"subject":{{"display":"somebody"}} }}"#

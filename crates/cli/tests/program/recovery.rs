@@ -1,15 +1,10 @@
 //! A laptop is lost. Guardians give the id and the seed back: one process for each command, one folder for each
 //! person.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
-
-use alloy::providers::{Provider as _, ProviderBuilder};
-use serde_json::Value;
-use world::{Person, World, at, items};
+use crate::{
+    common::{at, items},
+    world::{Person, World},
+};
 
 const DAY: u64 = 86_400;
 
@@ -17,8 +12,8 @@ const DAY: u64 = 86_400;
 struct Cast {
     world: World,
     patient: Person,
+    hospital: Person,
     guardians: Vec<Person>,
-    card: String,
 }
 
 const NAMES: [&str; 3] = ["mother", "brother", "friend"];
@@ -26,43 +21,26 @@ const NAMES: [&str; 3] = ["mother", "brother", "friend"];
 impl Cast {
     fn gather() -> Self {
         let world = World::start();
-        let hospital = world.person("hospital", "organization", None);
-        let founded = world.found(&[hospital.id]);
-        let (ledger, block) = (format!("{:#x}", founded.0), founded.1.to_string());
-        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-        hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
-        hospital.ok(&["init", "--network", "test"]);
-        let card = world.path("hospital.card");
-        hospital.ok(&["contact", "card", "--out", &card]);
-        let patient = Self::joins(&world, "patient", "patient", &card);
-        patient.ok(&["init", "--from", &card]);
-        let guardians = NAMES.map(|name| Self::joins(&world, name, "reader", &card)).to_vec();
-        for (name, guardian) in NAMES.iter().zip(&guardians) {
-            guardian.ok(&["init", "--from", &card]);
-            let own = world.path(&format!("{name}.card"));
-            guardian.ok(&["contact", "card", "--out", &own]);
-            patient.ok(&["contact", "add", &own, "--as", name, "--verified"]);
+        let [hospital] = world.members(["hospital"]);
+        let joins = |name, role| {
+            let person = world.guest(name, role, &hospital);
+            person.trust_the_head();
+            person
+        };
+        let patient = joins("patient", "patient");
+        let guardians = NAMES.map(|name| joins(name, "reader")).to_vec();
+        for guardian in &guardians {
+            world.meet(&patient, guardian, &["--as", &guardian.name, "--verified"]);
         }
-        Self { world, patient, guardians, card }
+        Self { world, hospital, patient, guardians }
     }
 
-    /// Somebody with a profile on the network, whose keys are not published yet.
-    fn joins(world: &World, name: &str, role: &str, card: &str) -> Person {
-        let person = world.person(name, role, Some(card));
-        let network = at(&person.json(&["network", "list"]), "/networks/0/name").to_owned();
-        person.ok(&["network", "add", &network, "--finality", "instant"]);
+    /// Somebody on the network with another wallet, whose keys are not published.
+    fn stranger(&self) -> Person {
+        let card = self.world.card(&self.hospital);
+        let person = self.world.person("new", "patient", Some(&card));
+        person.trust_the_head();
         person
-    }
-
-    fn wait(&self, seconds: u64) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let provider = ProviderBuilder::new().connect_http(self.world.url.parse().unwrap());
-            let _: Value =
-                provider.raw_request("evm_increaseTime".into(), [seconds]).await.unwrap();
-            let nothing: [u64; 0] = [];
-            let _: Value = provider.raw_request("evm_mine".into(), nothing).await.unwrap();
-        });
     }
 }
 
@@ -98,7 +76,7 @@ fn a_lost_laptop_is_replaced_by_guardians() {
     // The laptop is gone. A new one has a hospital's card, and the id on paper.
     let old = world.file("patient");
     std::fs::rename(&old, world.file("thief")).unwrap();
-    let new = Cast::joins(world, "new", "patient", &cast.card);
+    let new = cast.stranger();
     let (request, sheets) = (world.path("request"), ["first", "second"].map(|n| world.path(n)));
     new.fails(2, "has no guardians", &["recovery", "ask", &format!("{:#x}", new.id.create(1))]);
     let asked = new.json(&["recovery", "ask", &id, "--out", &request]);
@@ -121,7 +99,7 @@ fn a_lost_laptop_is_replaced_by_guardians() {
     let seen = thief.ok(&["recovery", "status"]);
     assert!(seen.stderr.contains("cancel it now"), "{}", seen.stderr);
 
-    cast.wait(7 * DAY);
+    world.later(7 * DAY);
     let finished = new.json(&["recovery", "finish", &id]);
     assert_eq!(at(&finished, "/finished"), "recovery");
     let (ask, given) = (world.path("ask"), ["one", "two"].map(|n| world.path(n)));
@@ -164,7 +142,7 @@ fn an_owner_cancels_what_was_not_asked_for() {
         guardian.ok(&["guardian", "accept", &world.path(&format!("pieces/{name}.guardian"))]);
     }
     patient.fails(3, "nothing waits", &["recovery", "cancel"]);
-    let thief = Cast::joins(world, "new", "patient", &cast.card);
+    let thief = cast.stranger();
     let (request, sheet) = (world.path("request"), world.path("sheet"));
     thief.ok(&["recovery", "ask", &id, "--out", &request]);
     cast.guardians[0].ok(&["guardian", "approve", &request, "--out", &sheet]);
@@ -177,13 +155,13 @@ fn an_owner_cancels_what_was_not_asked_for() {
     let cancelled = patient.json(&["recovery", "cancel"]);
     assert_eq!(at(&cancelled, "/cancelled"), "recovery");
     thief.fails(5, "something was started, cancelled or finished", &["recovery", "start", &both]);
-    cast.wait(30 * DAY);
+    world.later(30 * DAY);
     thief.fails(3, "nothing waits", &["recovery", "finish", &id]);
     thief.fails(4, "no recovery of", &["recovery", "pieces", &id]);
     // A change of guardians waits as well, and ends in the same two commands.
     let waiting = patient.json(&["guardian", "set", "mother", "brother", "--threshold", "2"]);
     assert_eq!(at(&waiting, "/state"), "waiting");
-    cast.wait(8 * DAY);
+    world.later(8 * DAY);
     assert_eq!(at(&patient.json(&["recovery", "finish", "self"]), "/finished"), "guardian-change");
     let pieces = patient.json(&["guardian", "pieces"]);
     assert_eq!(items(&pieces, "/pieces").len(), 2);

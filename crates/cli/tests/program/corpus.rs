@@ -1,19 +1,18 @@
 //! Other people's documents, from the folder `../shared/fhir` beside the repository (or `GALEN_FHIR`).
 //!
 //! Without the folder the tests say that they were skipped; with `GALEN_REQUIRE_FHIR=1` they fail.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-#![allow(clippy::print_stderr, reason = "a skipped test must say so")]
 
 use std::{
     collections::VecDeque,
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::Mutex,
     thread,
 };
 
 use serde_json::Value;
+
+use crate::common::galen;
 
 /// Bundles that go through the demo at the same time.
 const AT_ONCE: usize = 2;
@@ -42,10 +41,6 @@ fn documents(folder: &Path) -> Vec<PathBuf> {
     paths.sort();
     assert!(!paths.is_empty(), "{} is empty", folder.display());
     paths
-}
-
-fn galen() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_galen"))
 }
 
 /// The report of the demo of one bundle.

@@ -1,45 +1,17 @@
 //! A site's rules refuse a document and say why; the patient reads in plain words what is proposed, says why it is
 //! rejected and what is to be corrected; the hospital reads that and amends; the patient reads old and new.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
 
 use serde_json::Value;
-use world::{Person, World, at, items};
+
+use crate::{
+    common::{at, items},
+    world::Pair,
+};
 
 /// What only the patient's screen and the author's may show.
 const SECRET: &str = "Quorvatide";
 
-struct Two {
-    world: World,
-    hospital: Person,
-    patient: Person,
-}
-
-impl Two {
-    fn meet() -> Self {
-        let world = World::start();
-        let hospital = world.person("hospital", "organization", None);
-        let (ledger, block) = world.found(&[hospital.id]);
-        let (ledger, block) = (format!("{ledger:#x}"), block.to_string());
-        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-        hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
-        hospital.ok(&["init", "--network", "test"]);
-        let card = world.path("hospital.card");
-        hospital.ok(&["contact", "card", "--out", &card]);
-        let patient = world.person("patient", "patient", Some(&card));
-        patient.ok(&["init", "--from", &card, "--as", "hospital"]);
-        let (card, introduction) = (world.path("patient.card"), world.path("introduction"));
-        patient.ok(&["contact", "card", "--out", &card]);
-        patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-        hospital.ok(&["contact", "add", &card, "--as", "anna"]);
-        hospital.ok(&["contact", "add", &introduction]);
-        Self { world, hospital, patient }
-    }
-
+impl Pair {
     fn prescription(&self, name: &str, dose: &str, requester: &str) -> String {
         let json = format!(
             r#"{{"resourceType":"MedicationRequest","id":"m1","status":"active","intent":"order","subject":{{"reference":"Patient/p"}},"medicationCodeableConcept":{{"text":"{SECRET}"}},"authoredOn":"2026-03-02","dosageInstruction":[{{"text":"{dose}"}}]{requester}}}"#
@@ -58,7 +30,7 @@ const BY: &str = r#","requester":{"display":"Dr Berg"}"#;
 
 #[test]
 fn a_wrong_dose_is_refused_read_rejected_corrected_and_accepted() {
-    let two = Two::meet();
+    let two = Pair::meet();
     let (world, hospital, patient) = (&two.world, &two.hospital, &two.patient);
 
     // The site's rules, where the profile has them.
@@ -139,7 +111,7 @@ fn a_wrong_dose_is_refused_read_rejected_corrected_and_accepted() {
 }
 
 /// A damaged line, a line of another kind, and a line that somebody else gives out as theirs.
-fn replies_that_do_not_fit_are_refused(two: &Two, line: &str) {
+fn replies_that_do_not_fit_are_refused(two: &Pair, line: &str) {
     let hospital = &two.hospital;
     let half = line.len() / 2;
     let other = if line.as_bytes()[half] == b'A' { "B" } else { "A" };
