@@ -8,8 +8,10 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes as Body,
-    extract::{ConnectInfo, State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode},
+    extract::{
+        ConnectInfo, FromRequest, FromRequestParts, Request, State, rejection::BytesRejection,
+    },
+    http::StatusCode,
     routing::{get, post},
 };
 use galen_chain::Standing;
@@ -34,11 +36,15 @@ pub(super) struct Known {
     status: Status,
 }
 
-/// Who calls, and what was sent.
+/// What somebody sends to a proxy by POST.
 struct Call {
+    proxy: Proxy,
     caller: IpAddr,
-    body: Result<Body, BytesRejection>,
+    sent: Sent,
 }
+
+/// A body; one that did not come whole is a refusal only once the call is counted.
+struct Sent(Result<Body, BytesRejection>);
 
 impl Proxy {
     /// The routes, for [`crate::http::serve`].
@@ -55,36 +61,6 @@ impl Proxy {
             .route("/healthz", get(get_health))
             .route("/metrics", get(get_metrics))
             .with_state(self.clone())
-    }
-
-    /// What a request comes to, counted and told.
-    async fn served<T>(
-        &self,
-        what: &'static str,
-        caller: IpAddr,
-        work: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<T, Refusal> {
-        // Not a temporary of the match: a lock is not held while others work.
-        let counted = self.spent().count_caller(caller, Instant::now());
-        let answer = match counted {
-            Ok(()) => work.await,
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(Refusal { cause, detail, .. }) = &answer {
-            self.0.metrics.refused(*cause);
-            self.tell(&Entry::Refused { caller, what, cause: *cause, detail: *detail });
-        }
-        answer
-    }
-
-    fn call(
-        &self,
-        peer: SocketAddr,
-        headers: &HeaderMap,
-        body: Result<Body, BytesRejection>,
-    ) -> Call {
-        let caller = crate::http::caller(self.0.trust_forwarded_for, peer, headers);
-        Call { caller, body }
     }
 
     async fn status(&self) -> Status {
@@ -123,9 +99,62 @@ impl Proxy {
     }
 }
 
+impl FromRequest<Proxy> for Call {
+    type Rejection = <ConnectInfo<SocketAddr> as FromRequestParts<Proxy>>::Rejection;
+
+    async fn from_request(request: Request, proxy: &Proxy) -> Result<Self, Self::Rejection> {
+        let (mut parts, body) = request.into_parts();
+        let ConnectInfo(peer) = ConnectInfo::from_request_parts(&mut parts, proxy).await?;
+        let caller = crate::http::caller(proxy.0.trust_forwarded_for, peer, &parts.headers);
+        let sent = Body::from_request(Request::from_parts(parts, body), proxy).await;
+        Ok(Self { proxy: proxy.clone(), caller, sent: Sent(sent) })
+    }
+}
+
 impl Call {
+    /// What the call comes to, counted and told.
+    async fn served<T, W>(
+        self,
+        what: &'static str,
+        work: impl FnOnce(Proxy, Sent) -> W,
+    ) -> Result<T, Refusal>
+    where
+        W: Future<Output = Result<T, Refusal>>,
+    {
+        let Self { proxy, caller, sent } = self;
+        // Not a temporary of the match: a lock is not held while others work.
+        let counted = proxy.spent().count_caller(caller, Instant::now());
+        let answer = match counted {
+            Ok(()) => work(proxy.clone(), sent).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(Refusal { cause, detail, .. }) = &answer {
+            proxy.0.metrics.refused(*cause);
+            proxy.tell(&Entry::Refused { caller, what, cause: *cause, detail: *detail });
+        }
+        answer
+    }
+
+    /// The same for work that goes on to its end if the caller hangs up: what was written down, reserved and told
+    /// belongs together.
+    async fn served_whole<T, W>(
+        self,
+        what: &'static str,
+        work: impl FnOnce(Proxy, Sent) -> W,
+    ) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
+        let gone = |_| Err(Refusal::new(Cause::Internal, "the task is gone"));
+        let work = |proxy, sent| tokio::spawn(work(proxy, sent));
+        self.served(what, async |proxy, sent| work(proxy, sent).await.unwrap_or_else(gone)).await
+    }
+}
+
+impl Sent {
     fn bytes(self) -> Result<Body, Refusal> {
-        self.body.map_err(|_| Refusal::new(Cause::Malformed, "the body is too long, or cut off"))
+        self.0.map_err(|_| Refusal::new(Cause::Malformed, "the body is too long, or cut off"))
     }
 
     fn json<T: DeserializeOwned>(self) -> Result<T, Refusal> {
@@ -138,86 +167,34 @@ impl Call {
     }
 }
 
-/// Work that goes on to its end if the caller hangs up: what was written down, reserved and told belongs together.
-async fn whole<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::spawn(work).await.unwrap_or(Err(Refusal::new(Cause::Internal, "the task is gone")))
+async fn post_shares(call: Call) -> Result<StatusCode, Refusal> {
+    let work = async |proxy: Proxy, sent: Sent| proxy.take_shares(&sent.bytes()?).await;
+    call.served_whole("shares", work).await.map(|()| StatusCode::NO_CONTENT)
 }
 
-/// What a handler gets of the body.
-type Sent = Result<Body, BytesRejection>;
-
-async fn post_shares(
-    State(proxy): State<Proxy>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Sent,
-) -> Result<StatusCode, Refusal> {
-    let call = proxy.call(peer, &headers, body);
-    let (caller, own) = (call.caller, proxy.clone());
-    let work = whole(async move { own.take_shares(&call.bytes()?).await });
-    proxy.served("shares", caller, work).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn post_pieces(call: Call) -> Result<StatusCode, Refusal> {
+    let work = async |proxy: Proxy, sent: Sent| proxy.take_piece(&sent.bytes()?).await;
+    call.served_whole("pieces", work).await.map(|()| StatusCode::NO_CONTENT)
 }
 
-async fn post_pieces(
-    State(proxy): State<Proxy>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Sent,
-) -> Result<StatusCode, Refusal> {
-    let call = proxy.call(peer, &headers, body);
-    let (caller, own) = (call.caller, proxy.clone());
-    let work = whole(async move { own.take_piece(&call.bytes()?).await });
-    proxy.served("pieces", caller, work).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn post_keys(call: Call) -> Result<Json<KeyAnswers>, Refusal> {
+    let work = async |proxy: Proxy, sent: Sent| proxy.keys(sent.json()?).await;
+    call.served_whole("keys", work).await.map(Json)
 }
 
-async fn post_keys(
-    State(proxy): State<Proxy>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Sent,
-) -> Result<Json<KeyAnswers>, Refusal> {
-    let call = proxy.call(peer, &headers, body);
-    let (caller, own) = (call.caller, proxy.clone());
-    let work = whole(async move { own.keys(call.json()?).await });
-    proxy.served("keys", caller, work).await.map(Json)
+async fn post_offers(call: Call) -> Result<Json<Offers>, Refusal> {
+    let work = async |proxy: Proxy, sent: Sent| proxy.offers(sent.json()?).await;
+    call.served("offers", work).await.map(Json)
 }
 
-async fn post_offers(
-    State(proxy): State<Proxy>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Sent,
-) -> Result<Json<Offers>, Refusal> {
-    let call = proxy.call(peer, &headers, body);
-    let work = async |call: Call| proxy.offers(call.json()?).await;
-    proxy.served("offers", call.caller, work(call)).await.map(Json)
+async fn post_report(call: Call) -> Result<Json<Report>, Refusal> {
+    let work = async |proxy: Proxy, sent: Sent| proxy.report(sent.json()?).await;
+    call.served("report", work).await.map(Json)
 }
 
-async fn post_report(
-    State(proxy): State<Proxy>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Sent,
-) -> Result<Json<Report>, Refusal> {
-    let call = proxy.call(peer, &headers, body);
-    let work = async |call: Call| proxy.report(call.json()?).await;
-    proxy.served("report", call.caller, work(call)).await.map(Json)
-}
-
-async fn post_release(
-    State(proxy): State<Proxy>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Sent,
-) -> Result<Json<PieceAnswer>, Refusal> {
-    let call = proxy.call(peer, &headers, body);
-    let (caller, own) = (call.caller, proxy.clone());
-    let work = whole(async move { own.release(call.json()?).await });
-    proxy.served("release", caller, work).await.map(Json)
+async fn post_release(call: Call) -> Result<Json<PieceAnswer>, Refusal> {
+    let work = async |proxy: Proxy, sent: Sent| proxy.release(sent.json()?).await;
+    call.served_whole("release", work).await.map(Json)
 }
 
 async fn get_status(State(proxy): State<Proxy>) -> Json<Status> {
