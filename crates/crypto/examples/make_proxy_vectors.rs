@@ -6,21 +6,26 @@
 
 #[path = "../tests/crypto/fixture.rs"]
 mod fixture;
+#[path = "../tests/crypto/handed.rs"]
+mod handed;
 
 use std::path::Path;
 
-use alloy_primitives::{Address, B256, Bytes, hex, keccak256};
+use alloy_primitives::{Address, B256, hex, keccak256};
 use galen_crypto::{
-    Answer, Capsule, GrantEnvelope, GrantTerms, GrantText, GrantedKey, GrantedSegment,
-    GuardianTerms, Header, IdentityKey, KeySplit, Offer, OfferedSegment, PieceEnvelope, PieceTerms,
-    PieceText, ProxyPlace, SealContext, ShareEnvelope, ShareTerms, ShareText, SharedSegment,
-    seal_note, split_secret,
+    Answer, Capsule, GrantEnvelope, GrantText, GrantedKey, GrantedSegment, GuardianTerms, Header,
+    IdentityKey, KeySplit, Offer, PieceEnvelope, PieceTerms, PieceText, SealContext, SecretPiece,
+    ShareEnvelope, ShareText, seal_note, split_secret,
 };
-use galen_types::{Consent, ContentRef, Purpose, Salt};
+use galen_types::Salt;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use fixture::{EPOCH, FIXTURE, SEGMENT, payload};
+use handed::{
+    ISSUED, grant, grant_terms, granted, network, places, share, share_of_network, share_terms,
+    shared,
+};
 
 const RECIPIENT: [u8; 32] = [0x99; 32];
 const PAYLOAD: &[u8] = b"potassium 5.1 mmol/L";
@@ -33,12 +38,10 @@ fn main() {
     let (context, sealed) = FIXTURE.seal(PAYLOAD);
     let header = Header::parse(&sealed).unwrap();
     let capsule = header.capsule().unwrap();
-    let splits = [
-        FIXTURE.segment.split(1, 1).unwrap(),
-        FIXTURE.segment.split(2, 3).unwrap(),
-        FIXTURE.segment.split(3, 5).unwrap(),
-        FIXTURE.segment.share_whole(2, 3).unwrap(),
-    ];
+    let of_network = network();
+    let [all, two, three] =
+        [(1, 1), (2, 3), (3, 5)].map(|(t, n)| FIXTURE.segment.split(t, n).unwrap());
+    let splits = [&all, &two, &three, &of_network.1];
     let pieces = [(1, 1), (1, 3), (2, 3), (3, 5), (32, 32)].map(|(t, n)| pieces_json(t, n));
     let value = json!({
         "origin": "crates/crypto/examples/make_proxy_vectors.rs, once; `foreign` by tests/oracles/python/proxy.py",
@@ -58,11 +61,11 @@ fn main() {
         "sealed": hex::encode(&sealed),
         "payload": hex::encode(PAYLOAD),
         "capsule": { "point": hex::encode(capsule.point()), "proof": hex::encode(capsule.proof()) },
-        "splits": splits.iter().map(|split| split_json(split, &context, capsule)).collect::<Vec<_>>(),
-        "refused": refused(&splits[1], &context, capsule),
+        "splits": splits.map(|split| split_json(split, &context, capsule)),
+        "refused": refused(&two, &context, capsule),
         "pieces": pieces,
         "recipient_seed": hex::encode(RECIPIENT),
-        "envelopes": envelopes(&splits[1], &splits[3]),
+        "envelopes": envelopes(&two, &of_network),
         "notes": notes(),
         "foreign": before["foreign"],
     });
@@ -138,81 +141,21 @@ fn pieces_json(threshold: u8, count: u8) -> Value {
     })
 }
 
-fn consent(grantee: Address) -> Consent {
-    Consent {
-        grantee,
-        segments: [SEGMENT].into_iter().collect(),
-        purposes: [Purpose::Treatment].into_iter().collect(),
-        not_before: 1_700_000_000,
-        expiry: 1_800_000_000,
-        salt: Salt(B256::repeat_byte(0x79)),
-    }
-}
-
-fn places() -> Vec<ProxyPlace> {
-    let place = |n: u8| ProxyPlace {
-        id: Address::repeat_byte(n),
-        url: format!("https://proxy{n}.example:8443"),
-    };
-    (1..=3).map(place).collect()
-}
-
 /// One envelope of each kind, with what it says; the wire form of all but the offer opens with the recipient's seed.
-fn envelopes(split: &KeySplit, whole: &KeySplit) -> Value {
+fn envelopes(split: &KeySplit, of_network: &(Offer, KeySplit, Vec<SecretPiece>)) -> Value {
     let key = IdentityKey::from_seed(&RECIPIENT);
-    let (ledger, patient) = (FIXTURE.ledger, FIXTURE.keys.id());
-    let grantee = Address::repeat_byte(0x78);
-    let terms =
-        GrantTerms { ledger, patient, grantee, consent: consent(grantee).id(), epoch: EPOCH };
-    let seal_grant = |proxies, granted| {
-        let segments = vec![GrantedSegment { category: 3, key: granted }];
-        let text =
-            GrantText { consent: consent(grantee), proxies, issued: 1_700_000_001, segments };
-        GrantEnvelope::seal(terms, key.public(), &text).unwrap()
+    let whole = GrantedKey::Whole(FIXTURE.segment.clone());
+    let direct = grant(vec![GrantedSegment { category: 3, key: whole }]);
+    let direct = GrantText { proxies: Vec::new(), ..direct };
+    let seal_grant = |text| GrantEnvelope::seal(grant_terms(), key.public(), text).unwrap();
+    let direct = seal_grant(&direct);
+    let mut grant = seal_grant(&grant(vec![granted(split)]));
+    let seal_share = |text: &ShareText| {
+        ShareEnvelope::seal(share_terms(text.grantee), key.public(), text).unwrap()
     };
-    let direct = seal_grant(Vec::new(), GrantedKey::Whole(FIXTURE.segment.clone()));
-    let shared = GrantedKey::Shared { half: split.half.clone(), keys: split.keys.clone() };
-    let mut grant = seal_grant(places(), shared);
-    let (pieces, kem) = FIXTURE.segment.split_kem(2, 3).unwrap();
-    let offer = Offer {
-        ledger,
-        patient,
-        consent: consent(Address::ZERO),
-        epoch: EPOCH,
-        proxies: places(),
-        segments: vec![OfferedSegment {
-            segment: SEGMENT,
-            epoch: EPOCH,
-            category: 3,
-            keys: whole.keys.clone(),
-            kem: kem.clone(),
-        }],
-        issued: 1_700_000_001,
-        signature: Bytes::from(vec![7; 65]),
-    };
-    let seal_share = |grantee: Address, share: SharedSegment| {
-        let network = grantee.is_zero();
-        let proxy = Address::repeat_byte(1);
-        let consent = consent(grantee).id();
-        let terms = ShareTerms { ledger, patient, proxy, consent, epoch: EPOCH };
-        let text = ShareText {
-            grantee,
-            issued: 1_700_000_001,
-            expiry: 1_800_000_000,
-            oldest_epoch: 1,
-            grant: (!network).then(|| ContentRef::swarm(B256::repeat_byte(0x31))),
-            offer: network.then(|| offer.encode()),
-            segments: vec![share],
-        };
-        ShareEnvelope::seal(terms, key.public(), &text).unwrap()
-    };
-    let part = |split: &KeySplit, kem| SharedSegment {
-        share: split.shares[0].clone(),
-        keys: split.keys.clone(),
-        kem,
-    };
-    let mut share = seal_share(grantee, part(split, None));
-    let network = seal_share(Address::ZERO, part(whole, Some((pieces[0].clone(), kem))));
+    let mut share = seal_share(&share(vec![shared(split, 0)]));
+    let network = seal_share(&share_of_network(of_network, 0));
+    let offer = &of_network.0;
     grant.siblings = vec![grant.leaf(), share.leaf()];
     share.siblings.clone_from(&grant.siblings);
     (grant.deadline, share.deadline) = (1_700_086_400, 1_700_086_400);
@@ -247,7 +190,7 @@ fn piece(key: &IdentityKey) -> PieceEnvelope {
         identity: FIXTURE.identity.public().hash(),
         halves: 2,
         proxies: places(),
-        issued: 1_700_000_001,
+        issued: ISSUED,
     };
     let terms = PieceTerms {
         ledger: FIXTURE.ledger,

@@ -5,6 +5,8 @@
 mod fixture;
 #[path = "crypto/forge.rs"]
 mod forge;
+#[path = "crypto/handed.rs"]
+mod handed;
 
 #[path = "crypto/content.rs"]
 mod content;

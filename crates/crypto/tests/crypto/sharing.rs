@@ -3,86 +3,25 @@
 
 use alloy_primitives::{Address, B256, Bytes, keccak256};
 use galen_crypto::{
-    Answer, Error, GrantEnvelope, GrantTerms, GrantText, GrantedKey, GrantedSegment, GuardianTerms,
-    Header, IdentityKey, KeySplit, Offer, OfferedSegment, OpenError, PieceDigests, PieceEnvelope,
-    PieceTerms, PieceText, ProxyPlace, ReaderHalf, RootSeed, SecretPiece, ShareEnvelope,
-    ShareTerms, ShareText, SharedSegment, envelope::MAX_NOTE_LEN, join_secret, open_note,
-    seal_note, split_secret,
+    Answer, Error, GrantEnvelope, GrantText, GrantedKey, GrantedSegment, GuardianTerms, Header,
+    IdentityKey, Offer, OfferedSegment, OpenError, PieceDigests, PieceEnvelope, PieceTerms,
+    PieceText, ProxyPlace, ReaderHalf, RootSeed, SecretPiece, ShareEnvelope, ShareTerms, ShareText,
+    SharedSegment, envelope::MAX_NOTE_LEN, join_secret, open_note, seal_note, split_secret,
 };
-use galen_types::{Consent, ContentRef, Purpose, Salt, Segment};
+use galen_types::{ContentRef, Salt, Segment};
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::fixture::{EPOCH, FIXTURE, SEGMENT, payload};
-
-const GRANTEE: Address = Address::repeat_byte(0x78);
+use crate::{
+    fixture::{EPOCH, FIXTURE, SEGMENT, payload},
+    handed::{
+        GRANTEE, ISSUED, consent, grant, grant_terms, granted, network, places, share,
+        share_of_network, share_terms, shared,
+    },
+};
 
 fn holder(n: u8) -> IdentityKey {
     RootSeed::from_bytes([n; 32]).pseudonym(Address::repeat_byte(n)).identity()
-}
-
-fn consent(grantee: Address) -> Consent {
-    Consent {
-        grantee,
-        segments: [SEGMENT].into_iter().collect(),
-        purposes: [Purpose::Treatment].into_iter().collect(),
-        not_before: 1_700_000_000,
-        expiry: 1_800_000_000,
-        salt: Salt(B256::repeat_byte(0x79)),
-    }
-}
-
-fn places() -> Vec<ProxyPlace> {
-    let place = |n: u8| ProxyPlace {
-        id: Address::repeat_byte(n),
-        url: format!("https://proxy{n}.example:8443"),
-    };
-    (1..=3).map(place).collect()
-}
-
-fn grant_terms() -> GrantTerms {
-    GrantTerms {
-        ledger: FIXTURE.ledger,
-        patient: FIXTURE.keys.id(),
-        grantee: GRANTEE,
-        consent: consent(GRANTEE).id(),
-        epoch: EPOCH,
-    }
-}
-
-fn share_terms(grantee: Address) -> ShareTerms {
-    ShareTerms {
-        ledger: FIXTURE.ledger,
-        patient: FIXTURE.keys.id(),
-        proxy: Address::repeat_byte(1),
-        consent: consent(grantee).id(),
-        epoch: EPOCH,
-    }
-}
-
-fn granted(split: &KeySplit) -> GrantedSegment {
-    let key = GrantedKey::Shared { half: split.half.clone(), keys: split.keys.clone() };
-    GrantedSegment { category: 3, key }
-}
-
-fn grant(segments: Vec<GrantedSegment>) -> GrantText {
-    GrantText { consent: consent(GRANTEE), proxies: places(), issued: 5, segments }
-}
-
-fn shared(split: &KeySplit, index: usize) -> SharedSegment {
-    SharedSegment { share: split.shares[index].clone(), keys: split.keys.clone(), kem: None }
-}
-
-fn share(segments: Vec<SharedSegment>) -> ShareText {
-    ShareText {
-        grantee: GRANTEE,
-        issued: 5,
-        expiry: 1_800_000_000,
-        oldest_epoch: EPOCH - 1,
-        grant: Some(ContentRef::ipfs(B256::repeat_byte(4))),
-        offer: None,
-        segments,
-    }
 }
 
 /// A changed bit of an encoding is either refused or does not open, but for siblings, deadline and signature.
@@ -119,7 +58,7 @@ fn a_grant_through_proxies_opens_records_of_both_epochs() {
     assert_eq!(received, envelope);
     assert_eq!((received.leaf(), &received.siblings), (leaves[0], &leaves));
     let opened = received.open(&reader).unwrap();
-    assert_eq!((opened.proxies, opened.issued), (places(), 5));
+    assert_eq!((opened.proxies, opened.issued), (places(), ISSUED));
     let keys: Vec<_> =
         opened.segments.iter().map(|it| (it.key.segment(), it.key.epoch())).collect();
     assert_eq!(keys, [(SEGMENT, EPOCH - 1), (SEGMENT, EPOCH)]);
@@ -132,8 +71,8 @@ fn a_grant_through_proxies_opens_records_of_both_epochs() {
         .iter()
         .map(|envelope| {
             let text = ShareEnvelope::decode(&envelope.encode()).unwrap().open(&proxy).unwrap();
-            assert_eq!(text.grant, Some(ContentRef::ipfs(B256::repeat_byte(4))));
-            assert_eq!((text.grantee, text.issued, text.oldest_epoch), (GRANTEE, 5, EPOCH - 1));
+            assert_eq!(text.grant, Some(ContentRef::swarm(B256::repeat_byte(0x31))));
+            assert_eq!((text.grantee, text.issued, text.oldest_epoch), (GRANTEE, ISSUED, 1));
             text.segments[1].share.answer(&context, header.capsule().unwrap()).unwrap()
         })
         .collect();
@@ -248,7 +187,7 @@ fn nonsense_is_not_sealed_to_proxies() {
         ("a share twice", share(vec![shared(&split, 0), shared(&split, 0)])),
         ("epochs upside down", ShareText { oldest_epoch: EPOCH + 1, ..good() }),
         ("a piece for a named grantee", share(vec![with_kem])),
-        ("an offer for a named grantee", ShareText { offer: Some(offer().encode()), ..good() }),
+        ("an offer for a named grantee", ShareText { offer: Some(network().0.encode()), ..good() }),
         ("nobody without pieces", ShareText { grantee: Address::ZERO, grant: None, ..good() }),
         ("nothing", share(Vec::new())),
     ];
@@ -258,45 +197,18 @@ fn nonsense_is_not_sealed_to_proxies() {
     }
 }
 
-/// An offer and the whole secret in shares, for a consent that names nobody.
-fn offer() -> Offer {
-    network().0
-}
-
-fn network() -> (Offer, KeySplit, Vec<SecretPiece>) {
-    let split = FIXTURE.segment.share_whole(2, 3).unwrap();
-    let (pieces, kem) = FIXTURE.segment.split_kem(2, 3).unwrap();
-    let keys = split.keys.clone();
-    let offer = Offer {
-        ledger: FIXTURE.ledger,
-        patient: FIXTURE.keys.id(),
-        consent: consent(Address::ZERO),
-        epoch: EPOCH,
-        proxies: places(),
-        segments: vec![OfferedSegment { segment: SEGMENT, epoch: EPOCH, category: 3, keys, kem }],
-        issued: 5,
-        signature: Bytes::from(vec![7; 65]),
-    };
-    (offer, split, pieces)
-}
-
 /// An organization that was told nothing before opens with what two proxies send it, and nobody with less.
 #[test]
 fn an_offer_and_two_proxies_open_a_record() {
     let proxy = holder(0x66);
-    let (offer, split, pieces) = network();
+    let of_network = network();
     let envelopes: Vec<ShareEnvelope> = (0..3)
         .map(|at| {
-            let kem = Some((pieces[at].clone(), offer.segments[0].kem.clone()));
-            let text = ShareText {
-                grantee: Address::ZERO,
-                grant: None,
-                offer: Some(offer.encode()),
-                ..share(vec![SharedSegment { kem, ..shared(&split, at) }])
-            };
+            let text = share_of_network(&of_network, at);
             ShareEnvelope::seal(share_terms(Address::ZERO), proxy.public(), &text).unwrap()
         })
         .collect();
+    let offer = of_network.0;
     let (context, sealed) = FIXTURE.seal(&payload(50));
     let header = Header::parse(&sealed).unwrap();
     let (mut answers, mut received) = (Vec::new(), Vec::new());
@@ -320,7 +232,7 @@ fn an_offer_and_two_proxies_open_a_record() {
 
 #[test]
 fn offers_have_one_text_and_a_hash_without_the_signature() {
-    let offer = offer();
+    let offer = network().0;
     let bytes = offer.encode();
     assert_eq!(Offer::decode(&bytes).unwrap(), offer);
     let unsigned = Offer { signature: Bytes::new(), ..offer.clone() };
@@ -406,7 +318,7 @@ fn piece_text(half: u8) -> PieceText {
         identity: FIXTURE.identity.public().hash(),
         halves: 2,
         proxies: places(),
-        issued: 5,
+        issued: ISSUED,
     }
 }
 
@@ -423,7 +335,7 @@ fn pieces_reach_guardians_and_proxies_whole() {
         assert_eq!(opened.encode(), text.encode());
         // A proxy keeps the text and seals it again.
         let again = PieceText::decode(&text.encode()).unwrap();
-        assert_eq!((again.of, again.identity, again.issued), (text.of, text.identity, 5));
+        assert_eq!((again.of, again.identity, again.issued), (text.of, text.identity, ISSUED));
         assert_eq!((again.proxies, again.digests), (text.proxies, text.digests));
         assert_eq!(again.piece.to_bytes(), text.piece.to_bytes());
         assert!(received.open(&holder(0x67)).is_err());
