@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-#[path = "twin/kubo.rs"]
-mod kubo;
+mod twin;
 
 use std::{
     path::Path,
@@ -17,8 +16,12 @@ use galen_storage::{
     ipfs::{Cid, Codec},
 };
 use galen_types::{ContentRef, ErrorKind, Store};
-use kubo::{Fault, Kubo, Web, leaf, parent, sha256};
 use tempfile::TempDir;
+use twin::{
+    content,
+    frame::Fault,
+    kubo::{self, Kubo, Web, leaf, parent, sha256},
+};
 
 const MIB: usize = 1 << 20;
 
@@ -27,16 +30,6 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest that any call may take: some requests one after the other, each with its retries.
 const BOUND: Duration = Duration::from_secs(20);
-
-fn content(len: usize) -> Vec<u8> {
-    let mut state = len as u64 + 1;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            state.to_be_bytes()[0]
-        })
-        .collect()
-}
 
 fn node(urls: &[&str]) -> NodeOptions {
     NodeOptions { urls: urls.iter().map(|url| (*url).to_owned()).collect(), token: None }

@@ -25,26 +25,13 @@ use galen_storage::{
 };
 use galen_types::{ContentRef, ErrorKind, Store};
 use tempfile::TempDir;
-use twin::{
-    bee::{self, Bee},
-    kubo::{self, Kubo},
-};
+use twin::{bee::Bee, content, frame::Fault, kubo::Kubo};
 
 /// How long a request may take where one never ends.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest that a call may take if a place behaves badly.
 const BOUND: Duration = Duration::from_secs(20);
-
-fn content(len: usize) -> Vec<u8> {
-    let mut state = len as u64 + 1;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            state.to_be_bytes()[0]
-        })
-        .collect()
-}
 
 fn file_of(store: &Path, at: &ContentRef) -> PathBuf {
     let name = hex::encode(at.digest);
@@ -258,7 +245,6 @@ async fn read_all(storage: &Storage, at: &ContentRef) -> Result<Vec<u8>, Storage
 /// Whatever a node does in the middle of content, the other one answers from there on.
 #[tokio::test(flavor = "multi_thread")]
 async fn node_that_fails_half_way_is_passed_over() {
-    use bee::Fault;
     let (swarm, ipfs) = (Bee::start().await, Kubo::start().await);
     let dir = tempfile::tempdir().unwrap();
     let content = content(3_000_000);
@@ -292,7 +278,7 @@ async fn node_that_fails_half_way_is_passed_over() {
         }
     }
     // And the other way round: the second one alone has nothing right.
-    for fault in [kubo::Fault::OtherBytes, kubo::Fault::Cut, kubo::Fault::Never] {
+    for fault in [Fault::OtherBytes, Fault::Cut, Fault::Never] {
         let storage = impatient(&dir, &swarm, &ipfs).await;
         swarm.fail_later("GET bytes", Fault::Status(500), 1_000, 1);
         ipfs.fail_later("block/get", fault, 1_000, 2);
@@ -311,7 +297,7 @@ async fn second_place_that_is_down_gets_its_copy_later() {
     let dir = tempfile::tempdir().unwrap();
     let content = content(2_500_000);
     let storage = Storage::connect(two_nodes(&dir, &swarm, &ipfs)).await.unwrap();
-    ipfs.fail("block/put", kubo::Fault::Status(503), 1_000);
+    ipfs.fail("block/put", Fault::Status(503), 1_000);
     let at = storage.put_bytes(content.clone()).await.unwrap();
     let notices = storage.notices();
     assert_eq!(notices.len(), 1);
@@ -348,7 +334,7 @@ async fn first_place_that_is_down_fails_the_put_and_loses_nothing() {
     let storage = Storage::connect(two_nodes(&dir, &swarm, &ipfs)).await.unwrap();
     let at = storage.stage_bytes(content.clone()).await.unwrap().of(Store::Swarm);
     for call in ["POST bytes", "POST chunks", "POST pins"] {
-        swarm.fail(call, bee::Fault::Status(500), 1_000);
+        swarm.fail(call, Fault::Status(500), 1_000);
         let error = storage.publish(&at).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{call}: {error}");
         assert!(storage.open_staged(&at).await.is_ok(), "{call}");
@@ -365,7 +351,7 @@ async fn upload_to_a_place_that_is_gone_is_given_up() {
     let (swarm, ipfs) = (Bee::start().await, Kubo::start().await);
     let dir = tempfile::tempdir().unwrap();
     let storage = Storage::connect(two_nodes(&dir, &swarm, &ipfs)).await.unwrap();
-    ipfs.fail("block/put", kubo::Fault::Status(503), 1_000);
+    ipfs.fail("block/put", Fault::Status(503), 1_000);
     let at = storage.put_bytes("sealed").await.unwrap();
     let without = child::options(dir.path(), &[format!("swarm={}", swarm.url)]);
     let storage = Storage::connect(without).await.unwrap();

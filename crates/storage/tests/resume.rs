@@ -18,10 +18,7 @@ use std::{
 use child::{Pattern, Task};
 use galen_storage::{LocalStore, Storage, StorageError};
 use galen_types::{ContentRef, Store};
-use twin::{
-    bee::{self, Bee},
-    kubo::{self, Kubo},
-};
+use twin::{bee::Bee, frame::Fault, kubo::Kubo};
 
 const MIB: u64 = 1 << 20;
 
@@ -81,7 +78,7 @@ async fn upload_to_bee_killed_at_each_block_goes_on() {
     for spared in 0..14 {
         // Either the node has the block and the mark is missing, or the block never came.
         {
-            let fault = [bee::Fault::Mute, bee::Fault::Never][spared % 2];
+            let fault = [Fault::Mute, Fault::Never][spared % 2];
             let node = Bee::start().await;
             let dir = tempfile::tempdir().unwrap();
             let place = format!("swarm={}", node.url);
@@ -99,7 +96,7 @@ async fn upload_to_bee_killed_at_each_block_goes_on() {
             let said = task.run();
             let what = format!("{fault:?} at {spared}");
             assert_eq!(read_back(&place, &said.at, len).await, content, "{what}");
-            let most = u32::from(fault == bee::Fault::Never);
+            let most = u32::from(fault == Fault::Never);
             assert!(repeated(node.store().received.values().copied()) <= most, "{what}");
             assert!(node.store().pins.contains(&said.at.digest), "{what}");
             let storage = Storage::connect(child::options(&task.directory, &task.places)).await;
@@ -115,7 +112,7 @@ async fn upload_to_kubo_killed_at_each_block_goes_on() {
     // 6 leaves and the root.
     for spared in 0..7 {
         {
-            let fault = [kubo::Fault::Mute, kubo::Fault::Never][spared % 2];
+            let fault = [Fault::Mute, Fault::Never][spared % 2];
             let node = Kubo::start().await;
             let dir = tempfile::tempdir().unwrap();
             let place = format!("ipfs={}", node.url);
@@ -132,7 +129,7 @@ async fn upload_to_kubo_killed_at_each_block_goes_on() {
             let what = format!("{fault:?} at {spared}");
             assert_eq!(said.at.store, Store::Ipfs);
             assert_eq!(read_back(&place, &said.at, len).await, content, "{what}");
-            let most = u32::from(fault == kubo::Fault::Never);
+            let most = u32::from(fault == Fault::Never);
             assert!(repeated(node.store().received.values().copied()) <= most, "{what}");
             assert_eq!(node.store().pins.len(), 1, "{what}");
             let storage = Storage::connect(child::options(&task.directory, &task.places)).await;
@@ -220,7 +217,7 @@ async fn dropped_publish_goes_on_later() {
     let task = task(dir.path(), &[&format!("swarm={}", node.url)], len);
     let storage = Storage::connect(child::options(&task.directory, &task.places)).await.unwrap();
     let at = storage.stage(Pattern::new(1, len)).await.unwrap().of(Store::Swarm);
-    node.fail_later("POST bytes", bee::Fault::Never, 1, 9);
+    node.fail_later("POST bytes", Fault::Never, 1, 9);
     tokio::select! {
         published = storage.publish(&at) => panic!("{published:?}"),
         () = until("it hangs", || node.hangs() == 1) => {}
@@ -245,7 +242,7 @@ async fn node_that_forgot_what_it_confirmed_gets_it_again() {
     let task = task(dir.path(), &[&format!("swarm={}", node.url)], len);
     let storage = Storage::connect(child::options(&task.directory, &task.places)).await.unwrap();
     let at = storage.stage(Pattern::new(1, len)).await.unwrap().of(Store::Swarm);
-    node.fail("POST pins", bee::Fault::Status(400), 1);
+    node.fail("POST pins", Fault::Status(400), 1);
     assert!(matches!(storage.publish(&at).await, Err(StorageError::Node { .. })));
     assert_eq!(storage.pending().await.unwrap()[0].done, len);
     node.start_again();
@@ -269,7 +266,7 @@ async fn marks_may_be_torn_anywhere() {
         let mut paths = uploads.map(|entry| entry.unwrap().path());
         paths.find(|path| path.file_name().is_some_and(|name| name != "lock")).unwrap()
     };
-    node.fail("POST pins", bee::Fault::Status(400), 1);
+    node.fail("POST pins", Fault::Status(400), 1);
     assert!(storage.publish(&at).await.is_err());
     let path = marks(&task.directory);
     let whole = fs::read(&path).unwrap();

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-#[path = "twin/bee.rs"]
 mod twin;
 
 use std::{
@@ -17,19 +16,13 @@ use galen_storage::{
     Presence, Progress, Storage, StorageError, StorageOptions, Token, Transfer, Way,
 };
 use galen_types::{ErrorKind, Store};
-use twin::{Bee, Fault};
+use twin::{
+    bee::{Bee, split},
+    content,
+    frame::Fault,
+};
 
 const MIB: usize = 1 << 20;
-
-fn content(len: usize) -> Vec<u8> {
-    let mut state = len as u64 + 1;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            state.to_be_bytes()[0]
-        })
-        .collect()
-}
 
 fn node(bees: &[&Bee]) -> NodeOptions {
     NodeOptions { urls: bees.iter().map(|bee| bee.url.clone()).collect(), token: None }
@@ -61,7 +54,7 @@ async fn content_goes_to_swarm_and_comes_back() {
         let at = storage.put_bytes(content.clone()).await.unwrap();
         assert_eq!(at, Addresser::digest(&content).of(Store::Swarm), "{len} bytes");
         assert_eq!(
-            twin::split(&content, &mut |_, _| {}),
+            split(&content, &mut |_, _| {}),
             at.digest,
             "{len} bytes: the node's own address"
         );

@@ -29,7 +29,7 @@ use crate::{
     import::Break,
     kind,
     remote::at_a_node,
-    remote::bee::{Bee, Fault},
+    remote::{bee::Bee, frame::Fault},
 };
 
 pub(crate) const WINDOW: u64 = 3_600;

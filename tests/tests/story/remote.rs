@@ -17,10 +17,13 @@ use crate::{
     import::{Break, accept_scan, import, scan},
     kind,
 };
-use bee::{Bee, Fault};
+use bee::Bee;
+use frame::Fault;
 
 #[path = "../../../crates/storage/tests/twin/bee.rs"]
 pub(crate) mod bee;
+#[path = "../../../crates/storage/tests/twin/frame.rs"]
+pub(crate) mod frame;
 
 /// As often as anybody asks.
 const ALWAYS: usize = usize::MAX;

@@ -18,6 +18,8 @@ mod world;
 mod bee;
 #[path = "../../../devchain/tests/common/mod.rs"]
 mod devchain;
+#[path = "../../../storage/tests/twin/frame.rs"]
+mod frame;
 
 #[cfg(target_os = "linux")]
 mod canary;

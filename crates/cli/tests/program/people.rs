@@ -9,8 +9,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    bee::{Bee, Fault},
+    bee::Bee,
     common::{CANARY, at, bundle, files, items, mode},
+    frame::Fault,
     world::{Person, World},
 };
 

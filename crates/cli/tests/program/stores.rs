@@ -11,8 +11,9 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::{
-    bee::{Batch, Bee, Fault},
+    bee::{Batch, Bee},
     common::{Place, Said, at, files, galen, items, kill, set_mode},
+    frame::Fault,
     world::{Pair, Person, World},
 };
 

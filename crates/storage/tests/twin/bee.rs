@@ -21,45 +21,15 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, Method, Response, StatusCode, header},
+    http::{HeaderMap, Method, Response, header},
 };
-use bytes::Bytes;
-use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
+
+use super::frame::{Answer, FOR_EVER, Fault, Faults, serve};
 
 const CHUNK: usize = 4096;
 const GROUP: usize = 128;
-const FOR_EVER: Duration = Duration::from_secs(3600);
-
-/// What goes wrong with a call, see [`Bee::fail`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing is done, this status is answered.
-    Status(u16),
-    /// The same, and the wish to be left alone for so many seconds.
-    RetryAfter(u16, u64),
-    /// The right answer with one bit of the content or the reference changed.
-    OtherBytes,
-    /// The right answer without its last byte.
-    TooFew,
-    /// The right answer and so many bytes more.
-    TooMany(usize),
-    /// The right answer after a while.
-    Slow(Duration),
-    /// Nothing is done, and there is no answer.
-    Never,
-    /// All is done, but there is no answer.
-    Mute,
-    /// The right answer elsewhere.
-    Redirect,
-    /// The connection ends in the middle of the right answer.
-    Cut,
-    /// The right answer, but nothing was stored.
-    Forget,
-    /// 200 and something that is no answer.
-    Nonsense,
-}
 
 /// A postage batch.
 #[derive(Clone, Copy, Debug)]
@@ -90,10 +60,7 @@ pub struct Store {
     pub received: HashMap<B256, u32>,
     /// Method and first part of the path of every request, in order.
     pub calls: Vec<String>,
-    /// How many calls never get an answer.
-    hangs: usize,
-    /// Faults that wait: the call, the fault, how often still, how many calls are spared first.
-    faults: Vec<(String, Fault, usize, usize)>,
+    faults: Faults,
     /// Postage that blocks were sent with.
     pub paid_with: HashSet<B256>,
     /// Whether blocks that break off are never taken again with the same batch, as by bee before v2.
@@ -126,10 +93,7 @@ impl Bee {
     pub async fn start() -> Self {
         let store = Store { batches: vec![Batch::new(0xba, -1)], ..Store::default() };
         let store = Arc::new(Mutex::new(store));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&store));
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let (url, server) = serve(Router::new().fallback(answer).with_state(store.clone())).await;
         Self { url, store, server }
     }
 
@@ -145,17 +109,17 @@ impl Bee {
 
     /// Spares some calls first.
     pub fn fail_later(&self, call: &str, fault: Fault, times: usize, spared: usize) {
-        self.store().faults.push((call.to_owned(), fault, times, spared));
+        self.store().faults.add(call, fault, times, spared);
     }
 
     /// How many calls wait for an answer that never comes.
     pub fn hangs(&self) -> usize {
-        self.store().hangs
+        self.store().faults.hangs
     }
 
     /// From now on all goes well.
     pub fn heal(&self) {
-        self.store().faults.clear();
+        self.store().faults.heal();
     }
 
     /// Waits until nothing is left to answer, also to those who do not wait for an answer any more.
@@ -200,12 +164,6 @@ impl Bee {
     }
 }
 
-/// An answer before anything goes wrong with it.
-struct Answer {
-    status: u16,
-    body: Vec<u8>,
-}
-
 fn says(status: u16, body: &Value) -> Answer {
     Answer { status, body: body.to_string().into_bytes() }
 }
@@ -238,17 +196,6 @@ impl Store {
         for address in self.dirty.remove(&tag).unwrap_or_default() {
             self.chunks.remove(&address);
         }
-    }
-
-    fn take_fault(&mut self, call: &str) -> Option<Fault> {
-        let found = self.faults.iter_mut().find(|(on, _, times, _)| on == call && *times > 0)?;
-        let (_, fault, times, spared) = found;
-        if *spared > 0 {
-            *spared -= 1;
-            return None;
-        }
-        *times -= 1;
-        Some(*fault)
     }
 
     /// Why an upload is refused.
@@ -408,7 +355,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
         if let Some(tag) = tag {
             store.dirty.insert(tag, Vec::new());
         }
-        store.take_fault(&call)
+        store.faults.take(&call)
     };
     let is_large = body.len() > CHUNK;
     let kept = Arc::clone(&store);
@@ -418,7 +365,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
         Some(Fault::Redirect) => elsewhere(),
         Some(Fault::Nonsense) => Answer { status: 200, body: b"<html>".to_vec() },
         Some(Fault::Never) => {
-            store.lock().unwrap().hangs += 1;
+            store.lock().unwrap().faults.hangs += 1;
             tokio::time::sleep(FOR_EVER).await;
             elsewhere()
         }
@@ -437,7 +384,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
             };
             let right = tokio::task::spawn_blocking(respond).await.unwrap();
             if fault == Some(Fault::Mute) {
-                hung.lock().unwrap().hangs += 1;
+                hung.lock().unwrap().faults.hangs += 1;
                 tokio::time::sleep(FOR_EVER).await;
             }
             right
@@ -450,33 +397,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
     if let (Some(tag), Some(Fault::Status(_) | Fault::Cut | Fault::Redirect)) = (tag, fault) {
         kept.lock().unwrap().clean_up(tag);
     }
-    distort(right, fault)
-}
-
-fn distort(right: Answer, fault: Option<Fault>) -> Response<Body> {
-    let Answer { status, mut body } = right;
-    let middle = body.len() / 2;
-    let mut response = Response::builder().status(StatusCode::from_u16(status).unwrap());
-    match fault {
-        // The lowest bit of a hex digit gives another digit for all of them but one; that is good enough here.
-        Some(Fault::OtherBytes) => body[middle] ^= 1,
-        Some(Fault::TooFew) => drop(body.pop()),
-        Some(Fault::TooMany(more)) => body.resize(body.len() + more, b' '),
-        Some(Fault::RetryAfter(_, seconds)) => {
-            response = response.header(header::RETRY_AFTER, seconds);
-        }
-        Some(Fault::Redirect) => response = response.header(header::LOCATION, "/health"),
-        _ => {}
-    }
-    let body = if fault == Some(Fault::Cut) {
-        response = response.header(header::CONTENT_LENGTH, body.len());
-        body.truncate(middle);
-        let broken = Err(std::io::Error::other("cut"));
-        Body::from_stream(stream::iter([Ok(Bytes::from(body)), broken]))
-    } else {
-        Body::from(body)
-    };
-    response.body(body).unwrap()
+    right.with(fault, "/health", b' ')
 }
 
 fn tag_of(headers: &HeaderMap) -> Option<u64> {

@@ -17,50 +17,19 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, Response, header},
 };
 use bytes::Bytes;
 use data_encoding::BASE32_NOPAD;
-use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
+
+use super::frame::{Answer, FOR_EVER, Fault, Faults, serve};
 
 const LEAF: usize = 1 << 20;
 const LINKS: usize = 1024;
 const RAW: u8 = 0x55;
 const DAG_PB: u8 = 0x70;
-const FOR_EVER: Duration = Duration::from_secs(3600);
-
-/// What goes wrong with a call, see [`Kubo::fail`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing is done, this status is answered.
-    Status(u16),
-    /// The same, and the wish to be left alone for so many seconds.
-    RetryAfter(u16, u64),
-    /// A refusal in words, as kubo has them.
-    Says(&'static str),
-    /// The right answer with one bit of it changed.
-    OtherBytes,
-    /// The right answer without its last byte.
-    TooFew,
-    /// The right answer and so many bytes more.
-    TooMany(usize),
-    /// The right answer after a while.
-    Slow(Duration),
-    /// Nothing is done, and there is no answer.
-    Never,
-    /// All is done, but there is no answer.
-    Mute,
-    /// The right answer elsewhere.
-    Redirect,
-    /// The connection ends in the middle of the right answer.
-    Cut,
-    /// The right answer, but nothing was stored.
-    Forget,
-    /// 200 and something that is no answer.
-    Nonsense,
-}
 
 #[derive(Default)]
 pub struct Store {
@@ -82,10 +51,7 @@ pub struct Store {
     pub asked: Vec<Value>,
     /// The token that the pinning service wants.
     pub token: Option<&'static str>,
-    /// How many calls never get an answer.
-    hangs: usize,
-    /// Faults that wait: the call, the fault, how often still, how many calls are spared first.
-    faults: Vec<(String, Fault, usize, usize)>,
+    faults: Faults,
 }
 
 /// The node. It ends when this is dropped.
@@ -121,17 +87,17 @@ impl Kubo {
 
     /// Spares some calls first.
     pub fn fail_later(&self, call: &str, fault: Fault, times: usize, spared: usize) {
-        self.store().faults.push((call.to_owned(), fault, times, spared));
+        self.store().faults.add(call, fault, times, spared);
     }
 
     /// How many calls wait for an answer that never comes.
     pub fn hangs(&self) -> usize {
-        self.store().hangs
+        self.store().faults.hangs
     }
 
     /// From now on all goes well.
     pub fn heal(&self) {
-        self.store().faults.clear();
+        self.store().faults.heal();
     }
 
     /// Stores content as `ipfs add` with the profile does; returns the digest of the root.
@@ -157,18 +123,6 @@ impl Kubo {
         }
         store.blocks.retain(|digest, _| needed.contains(digest));
     }
-}
-
-async fn serve(router: Router) -> (String, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    (url, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }))
-}
-
-/// An answer before anything goes wrong with it.
-struct Answer {
-    status: u16,
-    body: Vec<u8>,
 }
 
 fn says(status: u16, body: &Value) -> Answer {
@@ -206,17 +160,6 @@ impl Store {
         let Some(block) = self.blocks.get(&digest) else { return false };
         into.push(digest);
         codec == RAW || links(block).into_iter().all(|(codec, child)| self.walk(codec, child, into))
-    }
-
-    fn take_fault(&mut self, call: &str) -> Option<Fault> {
-        let found = self.faults.iter_mut().find(|(on, _, times, _)| on == call && *times > 0)?;
-        let (_, fault, times, spared) = found;
-        if *spared > 0 {
-            *spared -= 1;
-            return None;
-        }
-        *times -= 1;
-        Some(*fault)
     }
 
     /// What the node answers at once; `None` if it would look around in the network first, where there is nothing.
@@ -410,7 +353,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
     let fault = {
         let mut store = store.lock().unwrap();
         store.calls.push(call.clone());
-        store.take_fault(&call)
+        store.faults.take(&call)
     };
     let right = match fault {
         Some(Fault::Status(status) | Fault::RetryAfter(status, _)) => {
@@ -420,7 +363,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
         Some(Fault::Redirect) => Answer { status: 307, body: Vec::new() },
         Some(Fault::Nonsense) => Answer { status: 200, body: b"<html>".to_vec() },
         Some(Fault::Never) => {
-            store.lock().unwrap().hangs += 1;
+            store.lock().unwrap().faults.hangs += 1;
             tokio::time::sleep(FOR_EVER).await;
             refuses("late")
         }
@@ -431,7 +374,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
             let asked = Asked { method: head.method, path, query, headers: head.headers, body };
             let right = store.lock().unwrap().respond(&asked, fault == Some(Fault::Forget));
             if fault == Some(Fault::Mute) {
-                store.lock().unwrap().hangs += 1;
+                store.lock().unwrap().faults.hangs += 1;
                 tokio::time::sleep(FOR_EVER).await;
             }
             match right {
@@ -446,32 +389,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
             }
         }
     };
-    distort(right, fault)
-}
-
-fn distort(right: Answer, fault: Option<Fault>) -> Response<Body> {
-    let Answer { status, mut body } = right;
-    let middle = body.len() / 2;
-    let mut response = Response::builder().status(StatusCode::from_u16(status).unwrap());
-    match fault {
-        Some(Fault::OtherBytes) if !body.is_empty() => body[middle] ^= 1,
-        Some(Fault::TooFew) => drop(body.pop()),
-        Some(Fault::TooMany(more)) => body.resize(body.len() + more, b'!'),
-        Some(Fault::RetryAfter(_, seconds)) => {
-            response = response.header(header::RETRY_AFTER, seconds);
-        }
-        Some(Fault::Redirect) => response = response.header(header::LOCATION, "/elsewhere"),
-        _ => {}
-    }
-    let body = if fault == Some(Fault::Cut) {
-        response = response.header(header::CONTENT_LENGTH, body.len().max(1));
-        body.truncate(middle);
-        let broken = Err(std::io::Error::other("cut"));
-        Body::from_stream(stream::iter([Ok(Bytes::from(body)), broken]))
-    } else {
-        Body::from(body)
-    };
-    response.body(body).unwrap()
+    right.with(fault, "/elsewhere", b'!')
 }
 
 /// The one part of a form (RFC 7578).

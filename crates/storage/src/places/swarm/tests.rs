@@ -15,8 +15,11 @@ use crate::{
     place::{Marks, SIDE_BY_SIDE},
     swarm::{CHUNK_LEN, GROUP_LEN, SwarmHasher},
 };
-use twin::{Batch, Bee as Twin, Fault};
+use frame::Fault;
+use twin::{Batch, Bee as Twin};
 
+#[path = "../../../tests/twin/frame.rs"]
+mod frame;
 #[path = "../../../tests/twin/bee.rs"]
 mod twin;
 
