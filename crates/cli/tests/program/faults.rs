@@ -199,7 +199,7 @@ fn an_import_proposes_each_document_once() {
     let cast = Strangers::new();
     let (hospital, patient) = (&cast.hospital, &cast.patient);
     patient.ok(&["init", "--from", &cast.card, "--as", "hospital"]);
-    cast.world.introduce(patient, hospital);
+    cast.world.introduce(patient, hospital, "anna");
     let file = cast.world.path("import.ndjson");
     let round = std::cell::Cell::new(0);
     let prepare = || {

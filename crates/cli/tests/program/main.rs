@@ -26,6 +26,8 @@ mod canary;
 mod chart;
 mod consent_fhir;
 mod corpus;
+#[cfg(target_os = "linux")]
+mod custodian;
 mod deploy;
 mod dev;
 #[cfg(target_os = "linux")]

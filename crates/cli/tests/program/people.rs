@@ -37,7 +37,7 @@ impl Cast {
             world.meet(&patient, reader, &["--as", &reader.name, "--verified"]);
             world.meet(reader, &patient, &["--as", "anna"]);
         }
-        world.introduce(&patient, &hospital);
+        world.introduce(&patient, &hospital, "anna");
         world.meet(&hospital, &patient, &["--as", "anna", "--mrn", "12345"]);
         Self { world, hospital, patient, insurer, physician }
     }

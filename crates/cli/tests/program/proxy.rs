@@ -44,7 +44,7 @@ impl Cast {
         for reader in [&insurer, &physician] {
             world.meet(reader, &patient, &["--as", "anna"]);
         }
-        world.introduce(&patient, &hospital);
+        world.introduce(&patient, &hospital, "anna");
         Self { world, hospital, patient, insurer, physician, serving, proxies }
     }
 

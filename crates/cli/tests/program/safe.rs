@@ -132,7 +132,7 @@ impl Ward {
         let made = self.patient.json(&["init", "--from", &card, "--no-publish"]);
         self.world.fund(at(&made, "/id").parse().unwrap());
         self.patient.ok(&["init", "--from", &card, "--as", "ward"]);
-        self.world.introduce(&self.patient, &self.ward);
+        self.world.introduce(&self.patient, &self.ward, "anna");
     }
 
     fn start(&self, args: &[&str]) -> Running {

@@ -26,7 +26,7 @@ impl Cast {
         let patient = world.guest("patient", "patient", &hospital);
         patient.trust_the_head();
         world.meet(&patient, &physician, &["--as", "physician", "--verified"]);
-        world.introduce(&patient, &hospital);
+        world.introduce(&patient, &hospital, "anna");
         world.meet(&physician, &patient, &["--as", "anna"]);
         Self { world, hospital, patient, physician }
     }

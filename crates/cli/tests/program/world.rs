@@ -139,11 +139,11 @@ impl World {
         person.ok(&[&["contact", "add", &self.card(other)], flags].concat());
     }
 
-    /// A patient introduces themselves to a hospital, which calls them `anna`.
-    pub(crate) fn introduce(&self, patient: &Person, hospital: &Person) {
-        let introduction = self.path("introduction");
+    /// A patient introduces themselves to a hospital, which calls them by this name.
+    pub(crate) fn introduce(&self, patient: &Person, hospital: &Person, name: &str) {
+        let introduction = self.path(&format!("{name}.introduction"));
         patient.ok(&["contact", "introduce", &hospital.name, "--out", &introduction]);
-        self.meet(hospital, patient, &["--as", "anna"]);
+        self.meet(hospital, patient, &["--as", name]);
         hospital.ok(&["contact", "add", &introduction]);
     }
 
@@ -192,7 +192,7 @@ impl Pair {
     pub(crate) fn meet_in(world: World) -> Self {
         let [hospital] = world.members(["hospital"]);
         let patient = world.guest("patient", "patient", &hospital);
-        world.introduce(&patient, &hospital);
+        world.introduce(&patient, &hospital, "anna");
         Self { world, hospital, patient }
     }
 

@@ -1,88 +1,61 @@
 //! The custodian as patients and authors run it, cut off at its writes, twice at once, as a service; and records that
 //! are forgotten.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a skipped test says so, and one that cannot go on panics"
-)]
-
-#[allow(dead_code, reason = "shared with the tests that need all of it")]
-#[path = "people/world.rs"]
-mod world;
-
-#[path = "people/cuts.rs"]
-mod cuts;
 
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Lines},
+    ops::Deref,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use alloy::providers::{Provider as _, ProviderBuilder};
-use cuts::{cut_everywhere, has_strace};
 use serde_json::Value;
-use world::{Person, World, at, items};
+
+use crate::{
+    common::{Said, at, condition, files, has_strace, items, kill},
+    cuts::cut_everywhere,
+    world::{Pair, Person, World},
+};
 
 /// What only the document says.
 const DIAGNOSIS: &str = "Zyxtonorine intolerance";
 
 const ONCE: [&str; 4] = ["custodian", "--once", "--window", "1h"];
 
-/// A patient, and a hospital that wrote one record and may read it.
-struct Pair {
-    world: World,
-    hospital: Person,
-    patient: Person,
+/// A hospital that wrote one record of its patient, and may read it.
+struct Chart {
+    pair: Pair,
     record: String,
     store: PathBuf,
 }
 
-impl Pair {
+impl Deref for Chart {
+    type Target = Pair;
+
+    fn deref(&self) -> &Pair {
+        &self.pair
+    }
+}
+
+impl Chart {
     fn new() -> Self {
         Self::with_store("patient-store")
     }
 
     /// Where the name of the store begins as that of somebody's folder, writes to it are cut off with theirs.
     fn with_store(name: &str) -> Self {
-        let world = World::start();
-        let folder = world.file(name);
-        let store = format!("local:{}", world.path(name));
-        let mut hospital = world.person("hospital", "organization", None);
-        hospital.store.clone_from(&store);
-        let (ledger, block) = world.found(&[hospital.id]);
-        let (ledger, block) = (format!("{ledger:#x}"), block.to_string());
-        let add = ["network", "add", "test", "--ledger", &ledger, "--deployed-in", &block];
-        hospital.ok(&[&add[..], &["--finality", "instant"]].concat());
-        let card = world.path("hospital.card");
-        hospital.ok(&["init", "--network", "test"]);
-        hospital.ok(&["contact", "card", "--out", &card]);
-        let mut patient = world.person("patient", "patient", Some(&card));
-        patient.store = store;
-        patient.ok(&["init", "--from", &card, "--as", "hospital"]);
-        let (introduction, card) = (world.path("introduction"), world.path("patient.card"));
-        patient.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-        patient.ok(&["contact", "card", "--out", &card]);
-        hospital.ok(&["contact", "add", &card, "--as", "anna"]);
-        hospital.ok(&["contact", "add", &introduction]);
-        let document = format!(
-            r#"{{"resourceType":"Condition","code":{{"text":"{DIAGNOSIS}"}},"subject":{{"display":"x"}}}}"#
-        );
-        let document = world.write("document.json", &document);
-        hospital.ok(&["record", "propose", "--to", "anna", &document]);
-        patient.ok(&["record", "accept", "--all"]);
+        let pair = Pair::meet_in(World::start_with_store(name));
+        let store = pair.world.file(name);
+        let mut chart = Self { pair, record: String::new(), store };
+        chart.record = chart.more("document.json", DIAGNOSIS);
+        let file = chart.world.path("grant");
         let grant = ["consent", "grant", "--to", "hospital", "--category", "problems"];
-        let file = world.path("grant");
-        patient
-            .ok(&[&grant[..], &["--purpose", "TREAT", "--for", "300d", "--out", &file]].concat());
-        hospital.ok(&["grant", "add", &file]);
-        let list = patient.json(&["record", "list"]);
-        let record = at(&list, "/records/0/id").to_owned();
-        Self { world, hospital, patient, record, store: folder }
+        let grant = [&grant[..], &["--purpose", "TREAT", "--for", "300d", "--out", &file]].concat();
+        chart.patient.ok(&grant);
+        chart.hospital.ok(&["grant", "add", &file]);
+        chart
     }
 
     fn read(&self) {
@@ -99,25 +72,16 @@ impl Pair {
 
     /// The hospital writes another record, and the patient accepts it; gives its id.
     fn more(&self, name: &str, text: &str) -> String {
-        let document = format!(
-            r#"{{"resourceType":"Condition","code":{{"text":"{text}"}},"subject":{{"display":"x"}}}}"#
-        );
-        let document = self.world.write(name, &document);
-        let proposed = self.hospital.json(&["record", "propose", "--to", "anna", &document]);
-        self.patient.ok(&["record", "accept", "--all"]);
-        at(&proposed, "/proposals/0/records/0").to_owned()
+        let document = self.world.write(name, &condition(text));
+        at(&self.accepted(&document), "/proposals/0/records/0").to_owned()
     }
 
     /// Somebody who knows the patient and was granted what is in these categories.
     fn reader(&self, categories: &[&str]) -> Person {
-        let card = self.world.path("hospital.card");
-        let mut reader = self.world.person("reader", "reader", Some(&card));
-        reader.store.clone_from(&self.hospital.store);
-        reader.ok(&["init", "--from", &card, "--as", "hospital"]);
-        let (own, grant) = (self.world.path("reader.card"), self.world.path("reader.grant"));
-        reader.ok(&["contact", "card", "--out", &own]);
-        reader.ok(&["contact", "add", &self.world.path("patient.card"), "--as", "anna"]);
-        self.patient.ok(&["contact", "add", &own, "--as", "reader", "--verified"]);
+        let reader = self.world.guest("reader", "reader", &self.hospital);
+        self.world.meet(&reader, &self.patient, &["--as", "anna"]);
+        self.world.meet(&self.patient, &reader, &["--as", "reader", "--verified"]);
+        let grant = self.world.path("reader.grant");
         let mut args = vec!["consent", "grant", "--to", "reader", "--purpose", "TREAT"];
         args.extend(["--for", "300d", "--out", &grant]);
         args.extend(categories.iter().flat_map(|name| ["--category", name]));
@@ -138,17 +102,6 @@ impl Pair {
         bytes
     }
 
-    /// Moves the time of the chain.
-    fn later(&self, seconds: u64) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let provider = ProviderBuilder::new().connect_http(self.world.url.parse().unwrap());
-            let _: Value =
-                provider.raw_request("evm_increaseTime".into(), (seconds,)).await.unwrap();
-            let _: Value = provider.raw_request("evm_mine".into(), ()).await.unwrap();
-        });
-    }
-
     fn contents(&self) -> usize {
         let list = self.patient.json(&["record", "list"]);
         items(&list, "/records/0/contents").len()
@@ -156,13 +109,9 @@ impl Pair {
 
     /// The files of all sealed content.
     fn kept(&self) -> BTreeSet<PathBuf> {
-        let all = [self.patient.home.clone(), self.hospital.home.clone(), self.store.clone()];
         // One of them may be away.
-        all.iter()
-            .filter(|it| it.exists())
-            .flat_map(|it| files(it))
-            .filter(|path| is_content(path))
-            .collect()
+        let all = [&self.patient.home, &self.hospital.home, &self.store];
+        all.into_iter().flat_map(|it| files(it)).filter(|path| is_content(path)).collect()
     }
 
     fn is_readable(&self, what: &str) {
@@ -171,15 +120,9 @@ impl Pair {
     }
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
 /// The copies that an organization keeps.
 fn copies(person: &Person) -> Vec<PathBuf> {
-    let folder = person.home.join("profiles/default/copies");
-    if folder.exists() { files(&folder) } else { Vec::new() }
+    files(&person.home.join("profiles/default/copies"))
 }
 
 /// What `galen doctor` finds.
@@ -191,14 +134,46 @@ fn found(person: &Person, check: &str) -> String {
 
 /// Nobody is asked, so nothing is done. Gives what was said.
 fn unasked(person: &Person, args: &[&str]) -> String {
-    let command = person.command(args);
-    let args = command.get_args().filter(|arg| *arg != "--yes").map(ToOwned::to_owned);
-    let mut again = Command::new(command.get_program());
-    again.args(args).env("GALEN_TEST_SCRYPT_LOG_N", "4").stdin(Stdio::null());
-    let output = again.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(8), "{said}");
-    said
+    let said = Said::by(&mut person.unanswered(args));
+    assert_eq!(said.code, 8, "{}", said.stderr);
+    said.stderr
+}
+
+/// `galen custodian` that goes on until it is told to end.
+struct Service {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Service {
+    fn start(person: &Person, more: &[&str]) -> Self {
+        let args = ["custodian", "--window", "1h", "--every", "1s", "--json"];
+        let mut command = person.command(&[&args[..], more].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// What it says next.
+    fn next(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    }
+
+    /// It ends in time and has nothing more to say.
+    fn end(mut self) {
+        let started = Instant::now();
+        kill("-TERM", self.child.id());
+        assert!(self.child.wait().unwrap().success());
+        assert!(started.elapsed() < Duration::from_secs(20));
+        assert!(self.lines.next().is_none());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 fn is_content(path: &Path) -> bool {
@@ -211,7 +186,7 @@ fn a_custodian_that_is_cut_off_at_a_write_goes_on() {
     if !has_strace() {
         return;
     }
-    let pair = Pair::new();
+    let pair = Chart::new();
     let files = pair.kept().len();
     let contents = std::cell::Cell::new(0);
     let prepare = || {
@@ -219,7 +194,7 @@ fn a_custodian_that_is_cut_off_at_a_write_goes_on() {
         pair.patient.ok(&ONCE);
         contents.set(pair.contents());
         pair.read();
-        pair.later(5_000);
+        pair.world.later(5_000);
     };
     let cuts = cut_everywhere(&pair.patient, &ONCE, prepare, |cut| {
         pair.is_readable(&cut.what);
@@ -238,7 +213,7 @@ fn a_custodian_that_is_cut_off_at_a_write_goes_on() {
 
 #[test]
 fn a_custodian_runs_as_a_service_and_tells_what_it_did() {
-    let pair = Pair::new();
+    let pair = Chart::new();
     let patient = &pair.patient;
     let doctor = |person| found(person, "custodian");
     assert!(doctor(patient).contains("never ran"));
@@ -247,12 +222,9 @@ fn a_custodian_runs_as_a_service_and_tells_what_it_did() {
     assert_eq!(quiet.stdout, "");
     assert!(doctor(patient).contains("0 under way"), "{}", doctor(patient));
 
-    let args = ["custodian", "--window", "1h", "--every", "1s", "--json"];
-    let mut service =
-        patient.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(service.stdout.take().unwrap()).lines();
-    pair.later(3_601);
-    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let mut service = Service::start(patient, &[]);
+    pair.world.later(3_601);
+    let first = service.next();
     assert_eq!(at(&first, "/resealed/0/record"), pair.record);
     assert_eq!(
         (first["waiting"].as_u64(), items(&first, "/sent").len()),
@@ -266,25 +238,21 @@ fn a_custodian_runs_as_a_service_and_tells_what_it_did() {
     let other = patient.json(&ONCE);
     assert!(items(&other, "/resealed").is_empty() && items(&other, "/failed").is_empty());
     assert!(items(&patient.json(&["content", "prune"]), "/contents").is_empty());
-    pair.later(1_000);
-    let second: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    pair.world.later(1_000);
+    let second = service.next();
     assert_eq!(at(&second, "/released/0/content"), old);
     assert!(!pair.kept().iter().any(|path| path.ends_with(file)));
 
-    let started = Instant::now();
-    Command::new("kill").args(["-TERM", &service.id().to_string()]).status().unwrap();
-    assert!(service.wait().unwrap().success());
-    assert!(started.elapsed() < Duration::from_secs(20));
-    assert!(lines.next().is_none());
+    service.end();
     pair.is_readable("in the end");
 }
 
 #[test]
 fn a_record_is_forgotten_and_what_is_left_is_told() {
-    let pair = Pair::new();
+    let pair = Chart::new();
     let (patient, record) = (&pair.patient, pair.record.as_str());
     pair.read();
-    pair.later(3_700);
+    pair.world.later(3_700);
     patient.ok(&ONCE);
     let before = pair.kept();
     let named = patient.json(&["content", "check"]);
@@ -323,7 +291,7 @@ fn a_record_is_forgotten_and_what_is_left_is_told() {
     // It was read again, and is not sealed again.
     let read = ["access", "anna", record, "--purpose", "TREAT", "--out", &pair.world.path("again")];
     assert_ne!(pair.hospital.run(&read).code, 0);
-    pair.later(10_000);
+    pair.world.later(10_000);
     let done = patient.json(&ONCE);
     assert!(items(&done, "/resealed").is_empty() && items(&done, "/failed").is_empty(), "{done:#}");
     let again = patient.ok(&erase);
@@ -334,7 +302,7 @@ fn a_record_is_forgotten_and_what_is_left_is_told() {
 /// Only the author is there: the patient's machine is off, and what is sealed anew opens for the reader all the same.
 #[test]
 fn an_author_seals_anew_while_the_patient_is_away() {
-    let pair = Pair::new();
+    let pair = Chart::new();
     let (hospital, patient) = (&pair.hospital, &pair.patient);
     let scan: Vec<u8> = (0..300_000_u32).map(|n| ((n * 7) >> 9).to_le_bytes()[0]).collect();
     let file = pair.world.path("scan.dcm");
@@ -357,9 +325,9 @@ fn an_author_seals_anew_while_the_patient_is_away() {
     let before = pair.kept();
     let (home, away) = (patient.home.clone(), pair.world.file("away"));
     fs::rename(&home, &away).unwrap();
-    pair.later(3_700);
+    pair.world.later(3_700);
     assert_eq!(hospital.ok(&ONCE).stdout, "", "the patient goes first");
-    pair.later(3_700);
+    pair.world.later(3_700);
     let done = hospital.json(&ONCE);
     let mut resealed: Vec<&str> =
         items(&done, "/resealed").iter().map(|it| at(it, "/record")).collect();
@@ -387,9 +355,9 @@ fn an_author_seals_anew_while_the_patient_is_away() {
     fs::rename(&away, &home).unwrap();
     pair.is_readable("the patient reads what the author sealed anew");
     // The reads from just now are answered by the patient's custodian, and the author finds nothing to do.
-    pair.later(3_700);
+    pair.world.later(3_700);
     assert_eq!(items(&patient.json(&ONCE), "/resealed").len(), 2);
-    pair.later(3_700);
+    pair.world.later(3_700);
     hospital.ok(&ONCE);
     assert!(items(&hospital.json(&ONCE), "/resealed").is_empty());
 
@@ -414,7 +382,7 @@ fn an_author_brings_back(pair: &Pair) {
 }
 
 /// The author's copy and the content at its stores go; what the patient keeps elsewhere opens as before.
-fn an_author_forgets(pair: &Pair, other: &str, elsewhere: &str) {
+fn an_author_forgets(pair: &Chart, other: &str, elsewhere: &str) {
     let (hospital, record) = (&pair.hospital, pair.record.as_str());
     let erase = ["record", "erase", record, "--patient", "anna"];
     let said = unasked(hospital, &erase);
@@ -446,14 +414,14 @@ fn an_authors_custodian_that_is_cut_off_at_a_write_goes_on() {
     if !has_strace() {
         return;
     }
-    let pair = Pair::with_store("hospital-store");
+    let pair = Chart::with_store("hospital-store");
     let files = pair.kept().len();
     let contents = std::cell::Cell::new(0);
     let prepare = || {
         pair.hospital.ok(&ONCE);
         contents.set(pair.contents());
         pair.read();
-        pair.later(8_000);
+        pair.world.later(8_000);
     };
     let cuts = cut_everywhere(&pair.hospital, &ONCE, prepare, |cut| {
         pair.is_readable(&cut.what);
@@ -474,17 +442,10 @@ fn an_authors_custodian_that_is_cut_off_at_a_write_goes_on() {
 /// Another patient's chart cannot be seen to; one record was sealed without a copy.
 #[test]
 fn an_author_sees_to_each_chart_and_tells_what_it_has_no_copy_of() {
-    let pair = Pair::new();
+    let pair = Chart::new();
     let hospital = &pair.hospital;
-    let card = pair.world.path("hospital.card");
-    let mut ben = pair.world.person("ben", "patient", Some(&card));
-    ben.store.clone_from(&hospital.store);
-    ben.ok(&["init", "--from", &card, "--as", "hospital"]);
-    let (introduction, own) = (pair.world.path("ben.introduction"), pair.world.path("ben.card"));
-    ben.ok(&["contact", "introduce", "hospital", "--out", &introduction]);
-    ben.ok(&["contact", "card", "--out", &own]);
-    hospital.ok(&["contact", "add", &own, "--as", "ben"]);
-    hospital.ok(&["contact", "add", &introduction]);
+    let ben = pair.world.guest("ben", "patient", hospital);
+    pair.world.introduce(&ben, hospital, "ben");
     assert!(found(hospital, "custodian").contains("never ran"));
     assert!(
         found(hospital, "own_copies").starts_with("1 kept"),
@@ -513,10 +474,10 @@ fn an_author_sees_to_each_chart_and_tells_what_it_has_no_copy_of() {
         hospital.ok(&["access", "anna", record, "--purpose", "TREAT", "--out", &out]);
         fs::remove_dir_all(out).unwrap();
     }
-    pair.later(8_000);
+    pair.world.later(8_000);
     let said = hospital.run(&[&ONCE[..], &["--json"]].concat());
     assert_eq!(said.code, 5, "{}", said.stderr);
-    let done: Value = serde_json::from_str(&said.stdout).unwrap();
+    let done = said.json();
     assert_eq!(at(&done, "/resealed/0/record"), pair.record);
     assert_eq!(at(&done, "/uncopied/0/record"), uncopied);
     assert_eq!(at(&done, "/uncopied/0/patient/name"), "anna");
@@ -527,16 +488,11 @@ fn an_author_sees_to_each_chart_and_tells_what_it_has_no_copy_of() {
     assert!(only.cells().contains(&row.to_vec()), "{}", only.stdout);
 
     // All the time: what cannot be done is told once, and the chart that fails waits longer.
-    let args = ["custodian", "--window", "1h", "--every", "1s", "--patient", "anna", "--json"];
-    let mut service =
-        hospital.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(service.stdout.take().unwrap()).lines();
-    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let mut service = Service::start(hospital, &["--patient", "anna"]);
+    let first = service.next();
     assert_eq!(at(&first, "/uncopied/0/record"), uncopied);
     std::thread::sleep(Duration::from_secs(4));
-    Command::new("kill").args(["-TERM", &service.id().to_string()]).status().unwrap();
-    assert!(service.wait().unwrap().success());
-    assert!(lines.next().is_none());
+    service.end();
     // The patient has no need of copies.
     pair.patient.ok(&ONCE);
     assert!(
