@@ -12,7 +12,7 @@ mod common;
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use alloy::{
     consensus::Transaction as _, network::TransactionResponse as _, providers::Provider as _,
 };
 use alloy_primitives::{Address, B256, U256, keccak256};
-use common::Anvil;
+use common::{Anvil, hammer};
 use galen_chain::Queue;
 use serde_json::json;
 
@@ -29,14 +29,6 @@ const PROCESSES: u64 = 16;
 
 fn count() -> u64 {
     std::env::var("GALEN_HAMMER_COUNT").map_or(25, |count| count.parse().unwrap())
-}
-
-/// Built by `cargo test` beside the tests, unless it is told to run this one alone.
-fn hammer() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let hammer = test.ancestors().nth(2).unwrap().join("examples/hammer_queue");
-    assert!(hammer.exists(), "run `cargo build -p galen-chain --example hammer_queue` first");
-    hammer
 }
 
 fn spawn(directory: &Path, anvil: &Anvil, process: u64) -> Child {

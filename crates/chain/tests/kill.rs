@@ -14,13 +14,13 @@
 mod common;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
 use alloy::providers::Provider as _;
 use alloy_primitives::{Address, U256, keccak256};
-use common::{Anvil, account};
+use common::{Anvil, account, hammer};
 use galen_chain::{Fees, Payer, Queue};
 
 /// Payments in a run.
@@ -53,14 +53,6 @@ fn has_strace() -> bool {
         eprintln!("skipped: strace is missing");
     }
     found
-}
-
-/// Built by `cargo test` beside the tests, unless it is told to run this one alone.
-fn hammer() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let hammer = test.ancestors().nth(2).unwrap().join("examples/hammer_queue");
-    assert!(hammer.exists(), "run `cargo build -p galen-chain --example hammer_queue` first");
-    hammer
 }
 
 /// Pays `COUNT` addresses from `first` on. With `files`, `strace` looks at these alone.

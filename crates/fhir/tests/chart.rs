@@ -3,14 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 #![allow(clippy::print_stderr, reason = "a skipped test must say so")]
 
-use std::{
-    collections::BTreeMap,
-    env, fs,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+#[allow(dead_code, reason = "other tests need all of it")]
+mod common;
+
+use std::{collections::BTreeMap, env, fs, path::PathBuf, time::Instant};
 
 use alloy_primitives::{Address, B256};
+use common::{corpus, files};
 use galen_fhir::{
     Document,
     chart::{
@@ -781,19 +780,6 @@ proptest! {
     }
 }
 
-/// The corpus, or `None` if it is not there and need not be.
-fn corpus() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fhir");
-    let folder = env::var_os("GALEN_FHIR").map_or(beside, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    let required = env::var_os("GALEN_REQUIRE_FHIR").is_some_and(|value| value == "1");
-    assert!(!required, "the FHIR corpus is required");
-    eprintln!("skipped: no FHIR corpus");
-    None
-}
-
 /// Where exports are written for `tests/oracles/python/chart.py`, if they are.
 fn out_folder() -> Option<PathBuf> {
     let folder = PathBuf::from(env::var_os("GALEN_CHART_OUT")?);
@@ -808,12 +794,7 @@ fn documents_of_others_reconcile() {
     let out = out_folder();
     let mut figures = Vec::new();
     for folder in ["synthea", "synthea-hiv", "ips", "hl7-r4-examples"] {
-        let mut paths: Vec<_> =
-            fs::read_dir(corpus.join(folder)).unwrap().map(|it| it.unwrap().path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|it| it == "json"));
-        paths.sort();
-        for path in paths {
-            let bytes = fs::read(&path).unwrap();
+        for (file, bytes) in files(&corpus.join(folder)) {
             let started = Instant::now();
             let document = Document::read(&bytes).unwrap();
             let read = started.elapsed();
@@ -823,7 +804,7 @@ fn documents_of_others_reconcile() {
             if bytes.len() > 10_000_000 {
                 eprintln!("{} bytes: read {read:?}, with the chart {took:?}", bytes.len());
             }
-            let name = format!("{folder}-{}", path.file_stem().unwrap().to_str().unwrap());
+            let name = format!("{folder}-{}", file.trim_end_matches(".json"));
             let terms = ExportTerms { title: "Summary".to_owned(), made: NOW };
             let exports =
                 [("ips", chart.to_ips(&terms)), ("list", chart.to_lists(&Section::ALL, &terms))];
@@ -837,7 +818,7 @@ fn documents_of_others_reconcile() {
             let count = |section, standing: Standing| {
                 chart.section(section).filter(|line| line.standing == standing).count()
             };
-            figures.push(json!({"file": path.to_str().unwrap(), "name": name,
+            figures.push(json!({"file": corpus.join(folder).join(&file), "name": name,
                 "entries": chart.entries.len(), "notShown": chart.not_shown.values().sum::<usize>(),
                 "medications": count(Section::Medications, Standing::Present),
                 "medicationsUnclear": count(Section::Medications, Standing::Unclear),

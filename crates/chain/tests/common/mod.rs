@@ -3,6 +3,7 @@
 
 use std::{
     net::{TcpListener, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -27,6 +28,14 @@ const JUNK: &str = "test test test test test test test test test test test junk"
 /// An account that has ether on anvil.
 pub(crate) fn account(index: u32) -> Account {
     Account::new(key_from_mnemonic(JUNK, index).unwrap())
+}
+
+/// The example that fills a queue: built by `cargo test` beside the tests, unless it is told to run one alone.
+pub(crate) fn hammer() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let hammer = test.ancestors().nth(2).unwrap().join("examples/hammer_queue");
+    assert!(hammer.exists(), "run `cargo build -p galen-chain --example hammer_queue` first");
+    hammer
 }
 
 pub(crate) struct Anvil {
