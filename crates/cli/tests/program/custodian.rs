@@ -366,7 +366,7 @@ fn an_author_seals_anew_while_the_patient_is_away() {
 }
 
 /// No store has the content any more; the author's copy does.
-fn an_author_brings_back(pair: &Pair) {
+fn an_author_brings_back(pair: &Chart) {
     let record = pair.record.as_str();
     let named = pair.patient.json(&["content", "check", record]);
     let lost = at(&named, "/contents/0/content").strip_prefix("swarm:").unwrap();
