@@ -9,7 +9,7 @@ use std::{
 
 use alloy_primitives::Address;
 use galen_sdk::{Custody, CustodyEntry, Journal};
-use galen_types::{ContentRef, LedgerId};
+use galen_types::{ContentRef, LedgerId, RecordId};
 
 use crate::{
     error::CliError,
@@ -59,6 +59,26 @@ pub(crate) fn look(
     ledger: LedgerId,
     patient: Address,
 ) -> Result<Option<(Vec<ContentRef>, Duration)>, CliError> {
+    let found = peek(place, ledger, patient)?;
+    Ok(found.map(|(custody, age)| (custody.unfinished(), age)))
+}
+
+/// Whether a record was erased here: the custodian lets go of whatever is proposed of it. Waits for nobody.
+pub(crate) fn is_erased(
+    place: &ProfileDir,
+    ledger: LedgerId,
+    patient: Address,
+    record: RecordId,
+) -> Result<bool, CliError> {
+    let found = peek(place, ledger, patient)?;
+    Ok(found.is_some_and(|(custody, _)| custody.is_erased(record)))
+}
+
+fn peek(
+    place: &ProfileDir,
+    ledger: LedgerId,
+    patient: Address,
+) -> Result<Option<(Custody, Duration)>, CliError> {
     let path = path(place, ledger, patient);
     let shown = path.display().to_string();
     let failed = |source| CliError::Read { path: shown.clone(), source };
@@ -70,7 +90,7 @@ pub(crate) fn look(
         lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
     let custody = resume(ledger, patient, Nowhere, &past)?;
     let age = SystemTime::now().duration_since(changed).unwrap_or_default();
-    Ok(Some((custody.unfinished(), age)))
+    Ok(Some((custody, age)))
 }
 
 /// New contents that the custodian has made, in whichever chart of whichever ledger, and that the ledger may not name

@@ -220,6 +220,10 @@ impl CliError {
                 "check disk space and the profile's folder `copies`, then run it again: nothing is sealed before its \
                  copy is there"
             }
+            Self::Sdk { source: galen_sdk::Error::CopyDamaged(_), .. } => {
+                "bring its file in the profile's folder `copies` back from a backup, or let the patient's custodian \
+                 seal the record anew"
+            }
             Self::Sdk { source: galen_sdk::Error::NoCopy(_), .. } => {
                 "bring the folder `copies` of the machine that sealed it, or let the patient's custodian seal it anew"
             }

@@ -10,7 +10,7 @@ use std::{
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use alloy_primitives::{Address, hex};
@@ -21,7 +21,7 @@ use galen_crypto::{
 use galen_index::{Version, View};
 use galen_types::{Commitment, LedgerId, RecordId, RecordKey, Salt, VersionId};
 
-use crate::{Error, Organization, contents::named, galen::joined};
+use crate::{Error, Organization, contents::named, custodian::PAST_DEADLINE, galen::joined};
 
 /// A copy that no proposal names goes after this time: until then an import that was interrupted may be taken up.
 const MAX_UNPROPOSED: Duration = Duration::from_secs(180 * 24 * 3_600);
@@ -54,8 +54,10 @@ impl Copies {
         for ledger in entries(&self.directory).map_err(Error::Copy)? {
             for chart in entries(&ledger).map_err(Error::Copy)? {
                 for copy in entries(&chart).map_err(Error::Copy)? {
-                    count += 1;
-                    bytes += fs::metadata(copy).map_or(0, |found| found.len());
+                    if commitment_of(&copy).is_some() {
+                        count += 1;
+                        bytes += fs::metadata(copy).map_or(0, |found| found.len());
+                    }
                 }
             }
         }
@@ -91,14 +93,15 @@ fn make_private(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    if let Some(parent) = path.parent() {
-        make_private(parent)?;
-        match builder.create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => sync(parent)?,
-        }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_private(parent)?;
+    match builder.create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync(parent),
     }
-    Ok(())
 }
 
 fn sync(folder: &Path) -> io::Result<()> {
@@ -109,7 +112,12 @@ fn sync(folder: &Path) -> io::Result<()> {
 /// What is in a directory; nothing if there is none.
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        // A file in the place of a directory is not ours.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(Vec::new())
+        }
         found => found?.map(|entry| entry.map(|it| it.path())).collect(),
     }
 }
@@ -122,9 +130,18 @@ fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
-fn age(path: &Path) -> Duration {
+fn wall_age(path: &Path) -> Duration {
+    age_at(path, SystemTime::now())
+}
+
+/// How long before a Unix second a file was written; zero if that cannot be told.
+fn age(path: &Path, time: u64) -> Duration {
+    age_at(path, UNIX_EPOCH + Duration::from_secs(time))
+}
+
+fn age_at(path: &Path, now: SystemTime) -> Duration {
     let modified = fs::metadata(path).and_then(|found| found.modified());
-    modified.map_or(Duration::ZERO, |it| SystemTime::now().duration_since(it).unwrap_or_default())
+    modified.map_or(Duration::ZERO, |it| now.duration_since(it).unwrap_or_default())
 }
 
 /// What a path in a chart's directory is a copy of.
@@ -148,15 +165,15 @@ impl OwnCopy {
         io::Seek::rewind(&mut source).map_err(Error::Copy)?;
         let mut header = [0; HEADER_LEN];
         source.read_exact(&mut header).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Error::DoesNotOpen(self.record),
+            io::ErrorKind::UnexpectedEof => Error::CopyDamaged(self.record),
             _ => Error::Copy(error),
         })?;
         let opener = Header::parse(&header)
             .and_then(|header| Opener::new(&header, self.context, OpenKey::Identity(&self.key)))
-            .map_err(|_| Error::DoesNotOpen(self.record))?;
+            .map_err(|_| Error::CopyDamaged(self.record))?;
         opener.open_to(source, sink).map_err(|error| match error {
             galen_crypto::Error::Read(error) => Error::Copy(error),
-            galen_crypto::Error::Open(_) => Error::DoesNotOpen(self.record),
+            galen_crypto::Error::Open(_) => Error::CopyDamaged(self.record),
             other => other.into(),
         })
     }
@@ -237,14 +254,20 @@ impl Organization {
         let folder = copies.of_chart(self.galen().id(), patient);
         // First what is there, then what is needed: not the other way round, with an import beside.
         let there = entries(&folder).map_err(Error::Copy)?;
-        let time = self.galen().time().await?;
+        if there.is_empty() {
+            return Ok(there);
+        }
+        // By the chain's clock, and not at the last minute: an answer may be in a block that is not seen yet.
+        let time = self.galen().ledger().now().await?.saturating_sub(PAST_DEADLINE);
+        let is_older =
+            |path: &Path, than: Duration| age(path, time) > than && wall_age(path) > than;
         let (proposed, kept) =
             self.galen().with_view(|view| wanted(view, patient, id, time, erased)).await?;
         let goes = |path: &PathBuf| match commitment_of(path) {
             Some(commitment) if kept.contains(&commitment) => false,
             Some(commitment) if proposed.contains(&commitment) => true,
-            Some(_) => age(path) > MAX_UNPROPOSED,
-            None => is_left_over(path),
+            Some(_) => is_older(path, MAX_UNPROPOSED),
+            None => is_being_written(path) && wall_age(path) > MAX_WRITING,
         };
         Ok(there.into_iter().filter(goes).collect())
     }
@@ -287,10 +310,8 @@ fn wanted(
     (proposed, kept)
 }
 
-/// Whether somebody began to write a copy and never ended.
-fn is_left_over(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with(WRITING) && age(path) > MAX_WRITING
+fn is_being_written(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().to_string_lossy().starts_with(WRITING)
 }
 
 fn remove_all(folder: &Path, paths: impl Iterator<Item = PathBuf>) -> io::Result<usize> {

@@ -4,7 +4,8 @@
 //! may come for any more. Each step is written down before it is done, so a pass may end at any moment: content
 //! gets its name on this machine only after its address is in the journal, is announced only after it was read back
 //! and opened, and old content goes only once newer content of the same version is named in a final block, opens
-//! now, and every read that was logged before it is over.
+//! now, and every read that was logged before it is over. An author, who cannot open what the patient sealed, needs it
+//! whole, and a copy of its own that opens.
 
 mod journal;
 mod keeper;
@@ -17,7 +18,7 @@ use std::{
 use alloy_primitives::Address;
 use galen_chain::{Position, Sent};
 use galen_crypto::Manifest;
-use galen_index::{Chart, Record, View};
+use galen_index::{Chart, Record, Version, View};
 use galen_storage::Addresses;
 use galen_types::{ContentRef, ErrorKind, RecordId, RecordKey, VersionId};
 
@@ -40,7 +41,7 @@ pub const ACCESS_WINDOW: u64 = 3_600;
 const GRACE: u64 = 4;
 
 /// Seconds that a block must be past a deadline before nothing signed until then is thought to land.
-const PAST_DEADLINE: u64 = 600;
+pub(crate) const PAST_DEADLINE: u64 = 600;
 
 /// Most contents that one pass lets go of.
 const MAX_RELEASES: usize = 256;
@@ -93,6 +94,7 @@ impl CustodyReport {
             && self.left.is_empty()
             && self.dropped.is_empty()
             && self.faults.is_empty()
+            && self.forgotten == 0
     }
 }
 
@@ -148,7 +150,10 @@ impl Organization {
         let (galen, whose) = (self.galen(), Whose::Author(self.id()));
         Ok(custody.underway().is_empty()
             && keeper::due(galen, patient, whose, policy.window).await?.is_empty()
-            && !keeper::has_old(galen, patient, whose, custody).await?
+            && !keeper::has_old(galen, patient, whose, custody, |record, version| {
+                self.copy_of(record, version).is_ok_and(|copy| copy.is_some())
+            })
+            .await?
             && self.needless_copies(patient, |id| custody.is_erased(id)).await?.is_empty())
     }
 
@@ -165,12 +170,11 @@ impl Organization {
         custody: &Custody,
         policy: &CustodyPolicy,
     ) -> Result<CustodyReport, Error> {
-        let author = self.author(contact).await?;
-        let mut report = Pass::run(&author, custody, policy).await?;
         let patient = contact.patient();
         let needless = self.needless_copies(patient, |id| custody.is_erased(id)).await?;
-        report.forgotten = self.forget_copies(patient, needless)?;
-        Ok(report)
+        let forgotten = self.forget_copies(patient, needless)?;
+        let report = Pass::run(&self.author(contact).await?, custody, policy).await?;
+        Ok(CustodyReport { forgotten, ..report })
     }
 
     pub(crate) async fn author(&self, contact: &Contact) -> Result<Author<'_>, Error> {
@@ -314,11 +318,16 @@ impl<'a, K: Keeper> Pass<'a, K> {
         let mut due = Vec::new();
         let (galen, patient, whose) = self.chart();
         let wanted = keeper::due(galen, patient, whose, self.policy.window).await?;
-        for id in wanted.into_iter().filter(is_free) {
-            if self.keeper.has_source(&self.keeper.record(id).await?)? {
-                due.push(id);
-            } else {
-                self.report.uncopied.push(id);
+        let find = |chart: &Chart| -> Vec<Record> {
+            let free = wanted.iter().filter(|id| is_free(id));
+            free.filter_map(|id| chart.record(*id).cloned()).collect()
+        };
+        for record in galen.with_chart(patient, find).await? {
+            let id = record.key.id();
+            match self.keeper.has_source(&record.key, record.current()) {
+                Ok(true) => due.push(id),
+                Ok(false) => self.report.uncopied.push(id),
+                Err(error) => self.fault(id, error),
             }
         }
         due.truncate(self.policy.reseals);
@@ -432,7 +441,10 @@ impl<'a, K: Keeper> Pass<'a, K> {
     async fn let_go(&mut self) -> Result<(), Error> {
         let (galen, patient, whose) = self.chart();
         // To list contents takes a look at every chart of the ledger.
-        if !keeper::has_old(galen, patient, whose, self.custody).await? {
+        let may_go = |record: &RecordKey, version: &Version| {
+            self.keeper.has_source(record, version).is_ok_and(|has| has)
+        };
+        if !keeper::has_old(galen, patient, whose, self.custody, may_go).await? {
             return Ok(());
         }
         let now = galen.time().await?;

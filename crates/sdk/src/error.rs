@@ -102,6 +102,9 @@ pub enum Error {
     /// An author's own copy of what it sealed could not be written, read or removed.
     #[error("the own copy of a record could not be written, read or removed")]
     Copy(#[source] std::io::Error),
+    /// An author's own copy of a record is not what it was.
+    #[error("the own copy of record {0} is damaged")]
+    CopyDamaged(RecordId),
     /// An author has no copy of its own record, and so cannot seal it anew.
     #[error("there is no own copy of record {0}")]
     NoCopy(RecordId),
@@ -143,6 +146,7 @@ impl Error {
             Self::DoesNotOpen(_)
             | Self::Misproposed { .. }
             | Self::Signature(_)
+            | Self::CopyDamaged(_)
             | Self::WrongSeed
             | Self::ConsentHistory => ErrorKind::Integrity,
             Self::NoKeys(_) | Self::NoProposal(_) | Self::NoRecord(_) | Self::NoCopy(_) => {

@@ -161,13 +161,21 @@ async fn seal_batch(keeper: &impl Keeper, records: &[Record]) -> Result<Vec<Anew
 }
 
 impl Organization {
-    /// As [`Patient::accessed`], for the organization's own records in a patient's chart.
+    /// As [`Patient::accessed`], for the organization's own records in a patient's chart of which it has a copy.
     ///
     /// # Errors
     ///
     /// [`Error::Chain`].
     pub async fn accessed(&self, patient: Address) -> Result<Vec<RecordId>, Error> {
-        accessed(self.galen(), patient, Whose::Author(self.id())).await
+        let mut read = accessed(self.galen(), patient, Whose::Author(self.id())).await?;
+        let has_copy = |chart: &Chart, id: &RecordId| {
+            let record = chart.record(*id);
+            let copy = record.map(|record| self.copy_of(&record.key, record.current()));
+            copy.is_some_and(|copy| copy.is_ok_and(|copy| copy.is_some()))
+        };
+        let keep = |chart: &Chart| read.retain(|id| has_copy(chart, id));
+        self.galen().with_chart(patient, keep).await?;
+        Ok(read)
     }
 
     /// As [`Patient::reseal`], for the organization's own records in a patient's chart, from its own copies.

@@ -195,11 +195,13 @@ async fn without_a_copy_nothing_is_announced_and_it_is_told() {
     let another = fs::read(copy_of(&network, another).await).unwrap();
     let mut flipped = whole.clone();
     flipped[HEADER_LEN + 40] ^= 1;
+    // All of it is told as the copy's fault.
     for bytes in [flipped, whole[..HEADER_LEN - 1].to_vec(), whole[..5_000].to_vec(), another] {
         fs::write(&path, bytes).unwrap();
         let report = author_pass(&network, &notes).await;
         let [(record, error)] = &report.faults[..] else { panic!("{report:?}") };
         assert_eq!((*record, error.kind()), (id, ErrorKind::Integrity), "{error:?}");
+        assert!(matches!(error, Error::CopyDamaged(_)), "{error:?}");
         assert!(report.resealed.is_empty());
     }
     assert_eq!((newest(&network, id).await, reseals(&network).await), (first, told));
@@ -279,6 +281,24 @@ async fn an_author_lets_go_of_nothing_for_content_that_is_none() {
     let report = author_pass(&network, &notes).await;
     assert!(report.released.is_empty(), "{report:?}");
     assert!(reader_opens(&network, id, &first).await);
+    // Nor for content that looks right and opens to nothing, as long as its own copy does not open.
+    let (victim, other) =
+        (network.accepted(&[Category::Vitals]).await[0], newest(&network, id).await);
+    let good = newest(&network, victim).await;
+    assert_ne!(good, other);
+    let record = network.record(victim).await;
+    let first_of = network.record(id).await.current().leaf.content;
+    let items = [(record.key, first_of, good)];
+    let deadline = ledger.now().await.unwrap() + DAY;
+    let (patient, author) = (network.patient.id(), network.author.id());
+    ledger.reseal(&account, patient, author, &items, deadline).await.unwrap();
+    let path = copy_of(&network, victim).await;
+    let copy = fs::read(&path).unwrap();
+    fs::write(&path, &copy[..copy.len() - 1]).unwrap();
+    later(&network, OVER);
+    assert!(author_pass(&network, &notes).await.released.is_empty());
+    assert!(reader_opens(&network, victim, &good).await);
+    fs::write(&path, copy).unwrap();
     // Nor for what the patient's custodian sealed, as long as it could not seal it anew itself.
     let other = network.accepted(&[Category::Vitals]).await[0];
     network.patient.reseal(&[other]).await.unwrap();

@@ -243,7 +243,8 @@ fn rotation(cast: &Cast) {
     let states = items(&rotated, "/shares");
     assert!(states.iter().all(|it| at(it, "/state") == "delivered"), "{rotated:#}");
     cast.records("second");
-    assert_eq!(items(&insurer.json(&["grant", "fetch", "--all"]), "/grants").len(), 1);
+    let fetched = insurer.json(&["grant", "fetch", "--all"]);
+    assert_eq!(items(&fetched, "/grants").len(), 1, "{fetched:#}");
     let (count, text) = cast.read(insurer, &["--purpose", "HPAYMT"], "read-5");
     assert_eq!(count, 2);
     assert!(

@@ -53,7 +53,7 @@ pub enum CustodyEntry {
         /// The content.
         content: ContentRef,
     },
-    /// The patient had a record erased: it is never sealed again, and places that kept its content are asked again.
+    /// A record was erased by whose journal this is: it is never sealed again, and places that kept its content are asked again.
     Erased {
         /// The record.
         record: RecordId,
@@ -152,7 +152,7 @@ impl Custody {
         self.lock().underway.keys().copied().collect()
     }
 
-    /// Whether the patient had a record erased.
+    /// Whether a record was erased.
     pub fn is_erased(&self, record: RecordId) -> bool {
         self.lock().erased.contains(&record)
     }

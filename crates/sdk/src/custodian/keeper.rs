@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, io};
 use alloy_primitives::Address;
 use galen_chain::Account;
 use galen_crypto::{HEADER_LEN, Header};
-use galen_index::{Chart, Record};
+use galen_index::{Chart, Record, Version};
 use galen_storage::{Addresses, Depth, Presence, Storage};
 use galen_types::{ContentRef, RecordId, RecordKey, Segment, VersionId};
 
 use crate::{
-    Contact, Custody, Error, Galen, Organization, Patient, attachment::ReaderKey, reseal::Anew,
+    Contact, Custody, Error, Galen, Organization, Patient, attachment::ReaderKey, galen::joined,
+    reseal::Anew,
 };
 
 /// A record that is read again and again is sealed anew once its oldest read is this many windows old.
@@ -67,8 +68,8 @@ pub(crate) trait Keeper: Sync {
         wanted: &(dyn Fn(&RecordId) -> bool + Sync),
     ) -> impl Future<Output = Result<Vec<RecordId>, Error>> + Send;
 
-    /// Whether there is anything on this machine to seal the record anew from, or anywhere.
-    fn has_source(&self, record: &Record) -> Result<bool, Error>;
+    /// Whether there is anything to seal a version anew from.
+    fn has_source(&self, record: &RecordKey, version: &Version) -> Result<bool, Error>;
 
     /// Seals a record anew and stages it. `note` hears epoch and addresses before it gets its name on this machine.
     fn seal_anew(
@@ -130,7 +131,7 @@ impl Keeper for Patient {
         self.of_older_epochs(limit, wanted).await
     }
 
-    fn has_source(&self, _: &Record) -> Result<bool, Error> {
+    fn has_source(&self, _: &RecordKey, _: &Version) -> Result<bool, Error> {
         Ok(true)
     }
 
@@ -197,8 +198,8 @@ impl Keeper for Author<'_> {
         Ok(Vec::new())
     }
 
-    fn has_source(&self, record: &Record) -> Result<bool, Error> {
-        Ok(self.organization.copy_of(&record.key, record.current())?.is_some())
+    fn has_source(&self, record: &RecordKey, version: &Version) -> Result<bool, Error> {
+        Ok(self.organization.copy_of(record, version)?.is_some())
     }
 
     async fn seal_anew(
@@ -215,8 +216,8 @@ impl Keeper for Author<'_> {
         None
     }
 
-    /// The newest that is somewhere whole. Whether what the patient sealed opens, an author cannot see; it has a copy to
-    /// seal anew from should it not, and without that nothing is good enough.
+    /// The newest of all, if it is whole at a place that can be read from. Whether what the patient sealed opens, an
+    /// author cannot see: so only while it has a copy that does, to seal anew from.
     async fn newest_good(
         &self,
         record: &Record,
@@ -225,15 +226,15 @@ impl Keeper for Author<'_> {
         let Some(version) = record.versions.iter().find(|it| it.id == version) else {
             return Ok(None);
         };
-        if self.organization.copy_of(&record.key, version)?.is_none() {
+        let Some(newest) = version.contents.last().map(|entry| entry.content) else {
+            return Ok(None);
+        };
+        if !self.galen().is_whole(&newest).await? {
             return Ok(None);
         }
-        for entry in version.contents.iter().rev() {
-            if self.galen().is_whole(&entry.content).await? {
-                return Ok(Some(entry.content));
-            }
-        }
-        Ok(None)
+        let Some(copy) = self.organization.copy_of(&record.key, version)? else { return Ok(None) };
+        let opened = tokio::task::spawn_blocking(move || copy.open_to(io::sink()).is_ok());
+        Ok(joined(opened.await)?.then_some(newest))
     }
 }
 
@@ -258,21 +259,36 @@ pub(crate) async fn due(
     galen.with_chart(patient, look).await
 }
 
-/// Whether there is content to let go of, now or some time: old, or of an erased record.
+/// Whether there is content to let go of, now or some time: old content of versions that `may_go` says can be without
+/// it, or any of an erased record.
 pub(crate) async fn has_old(
     galen: &Galen,
     patient: Address,
     whose: Whose,
     custody: &Custody,
+    may_go: impl Fn(&RecordKey, &Version) -> bool,
 ) -> Result<bool, Error> {
-    if custody.has_erased() {
-        return Ok(true);
-    }
+    let is_kept = |content: &ContentRef| !custody.is_released(content);
     let look = |chart: &Chart| {
-        let records = chart.records().filter(|record| whose.keeps(&record.key));
-        let versions = records.flat_map(|record| &record.versions);
-        let mut old = versions.flat_map(|version| version.contents.iter().rev().skip(1));
-        old.any(|entry| !custody.is_released(&entry.content))
+        let of_erased = custody.has_erased()
+            && chart.proposals().any(|proposal| {
+                let (patient, author) = (proposal.event.patient, proposal.event.author);
+                let mut leaves = proposal.event.leaves.iter();
+                leaves.any(|leaf| {
+                    let record = leaf.key(patient, author);
+                    is_kept(&leaf.content) && whose.keeps(&record) && custody.is_erased(record.id())
+                })
+            });
+        let mut records = chart.records().filter(|record| whose.keeps(&record.key));
+        of_erased
+            || records.any(|record| {
+                let newest = usize::from(!custody.is_erased(record.key.id()));
+                record.versions.iter().any(|version| {
+                    let mut old = version.contents.iter().rev().skip(newest);
+                    old.any(|entry| is_kept(&entry.content))
+                        && (newest == 0 || may_go(&record.key, version))
+                })
+            })
     };
     galen.with_chart(patient, look).await
 }

@@ -99,7 +99,9 @@ impl Charts {
                 }
             }
         };
-        custody::touch(&place, ledger, patient);
+        if done.is_ok() {
+            custody::touch(&place, ledger, patient);
+        }
         done.map_err(cannot("seal the records anew"))
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         fhir::{read_input, short_text},
         shown::{Landed, Party, landed, organization, sending, waiting},
     },
+    custody,
     error::CliError,
     session::Session,
     table::row,
@@ -135,5 +136,13 @@ async fn own_record(
         records.map(|record| record.key.id()).collect::<Vec<RecordId>>()
     };
     let look = session.galen().with_chart(patient, ids);
-    Ok(pick("record", text, waiting(ui, "list the records", look).await?)?)
+    let record = pick("record", text, waiting(ui, "list the records", look).await?)?;
+    let ledger = session.galen().ledger().id();
+    if custody::is_erased(&session.place(), ledger, patient, record)? {
+        return Err(CliError::invalid(
+            "the record was erased here, and the custodian lets go of whatever follows it",
+            "propose the document as a new record",
+        ));
+    }
+    Ok(record)
 }
