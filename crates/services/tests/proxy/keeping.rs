@@ -46,7 +46,8 @@ async fn shares_of_epochs_are_joined_and_end_when_the_patient_says() {
         node.take("/v1/shares", &envelope.encode()).await;
     };
     let first = ContentRef::swarm(B256::repeat_byte(1));
-    deliver(&node, 1, now(), |text| text.grant = Some(ContentRef::swarm(B256::repeat_byte(1))))
+    let dated = now();
+    deliver(&node, 1, dated, |text| text.grant = Some(ContentRef::swarm(B256::repeat_byte(1))))
         .await;
     stage.patient.next_epoch().await.unwrap();
     let new = stage.accepted(Category::Vitals, 1).await;
@@ -63,8 +64,12 @@ async fn shares_of_epochs_are_joined_and_end_when_the_patient_says() {
     };
     assert_eq!(asked(&node, &old).await, Ok(vec![1]));
     assert_eq!(asked(&node, &new).await, Err("no-share".to_owned()));
-    deliver(&node, 2, now() + 1, |text| text.grant = Some(ContentRef::swarm(B256::repeat_byte(2))))
+    // Granted and started anew within one second.
+    deliver(&node, 2, dated, |text| text.grant = Some(ContentRef::swarm(B256::repeat_byte(2))))
         .await;
+    let other = stage.texts(&consent, 1, 1, 2, dated);
+    let other = stage.seal(&consent, 2, &other, PATIENT).await.remove(0);
+    assert_eq!(cause(node.post("/v1/shares", other.encode()).await), (409, "stale".to_owned()));
     let node = restarted(&stage, node);
     assert_eq!(asked(&node, &both).await, Ok(vec![1, 2]));
 
