@@ -263,7 +263,7 @@ impl<'a> Import<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Journal`], [`Error::Storage`], [`Error::Chain`], [`Error::Sign`]: the import stopped.
+    /// [`Error::Journal`], [`Error::Copy`], [`Error::Storage`], [`Error::Chain`], [`Error::Sign`]: the import stopped.
     /// Begin it again with what the journal holds, and the same inputs.
     pub async fn run(
         mut self,

@@ -171,11 +171,12 @@ impl Organization {
         Ok(Contact { patient: contact.patient, bundle, segments: contact.segments.clone() })
     }
 
-    /// One of the organization's own records and the version that stands.
-    pub(crate) async fn own_version(
+    /// One of the organization's own records and the version that stands, if it can have a successor under this policy.
+    pub(crate) async fn own_record(
         &self,
         contact: &Contact,
         record: RecordId,
+        policy: &CosignPolicy,
     ) -> Result<(RecordKey, Version), Error> {
         let find = |chart: &galen_index::Chart| {
             chart.record(record).map(|record| (record.key, record.current().clone()))
@@ -185,17 +186,6 @@ impl Organization {
         if key.author != self.id() {
             return Err(Error::Invalid("only the author of a record does this"));
         }
-        Ok((key, current))
-    }
-
-    /// As [`Organization::own_version`], of a record that can have a successor under this policy.
-    pub(crate) async fn own_record(
-        &self,
-        contact: &Contact,
-        record: RecordId,
-        policy: &CosignPolicy,
-    ) -> Result<(RecordKey, Version), Error> {
-        let (key, current) = self.own_version(contact, record).await?;
         if current.leaf.kind == LeafKind::Retraction {
             return Err(Error::Invalid("the record is retracted: nothing follows"));
         }

@@ -115,6 +115,7 @@ impl Organization {
     /// - [`Error::NoSegment`] if the patient named no segment for a category.
     /// - [`Error::Fhir`], [`Error::Parts`] if a document cannot be signed; [`Error::Signature`] if one that
     ///   is signed already is not signed by who it says.
+    /// - [`Error::Copy`] if the organization keeps copies and one cannot be written.
     /// - Otherwise as the chain and the store say. What was announced before the error stays announced.
     pub async fn propose(
         &self,
